@@ -1,0 +1,1 @@
+//! Programs that show X-Ray for Rust at work.

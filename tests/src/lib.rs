@@ -1,0 +1,1 @@
+//! Tests that need sockets, processes or whole runtimes.
