@@ -26,6 +26,8 @@ impl TraceId {
     /// Characters in the printed form.
     pub const LEN: usize = 35;
 
+    pub(crate) const MIN: Self = Self(1);
+
     /// Joins an epoch second and 96 random bits (the upper 32 bits of
     /// `random` are ignored). `None` when all of it is zero.
     pub const fn from_parts(epoch_seconds: u32, random: u128) -> Option<Self> {

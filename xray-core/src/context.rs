@@ -1,0 +1,195 @@
+//! Which entity is current: a stack on each thread, and futures that put
+//! themselves on it while they are polled. Needs no runtime.
+//!
+//! The only place that touches thread-locals of the context.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::entity::{Entity, Inner, Unsampled};
+use crate::entropy::{Entropy, IdSequence};
+
+thread_local! {
+    static STACK: RefCell<Stack> = const { RefCell::new(Stack { frames: Vec::new(), next: 0 }) };
+}
+
+struct Stack {
+    frames: Vec<(u64, Entity)>,
+    next: u64,
+}
+
+/// The entity that is current here. Where no trace is, it is one on which every
+/// method does nothing.
+///
+/// Clone it into whatever outlives this moment: it is the one way to carry a
+/// trace across threads and tasks.
+///
+/// ```
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// # let entered = segment.enter();
+/// let here = xray_core::current();
+/// std::thread::spawn(move || here.in_subsegment("elsewhere", |_| ())).join().unwrap();
+/// # drop(entered);
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments[0].name, "elsewhere");
+/// ```
+pub fn current() -> Entity {
+    STACK
+        .try_with(|stack| match stack.borrow().frames.last() {
+            Some((_, entity)) => entity.clone(),
+            None => Entity::NOTHING,
+        })
+        .unwrap_or(Entity::NOTHING)
+}
+
+/// Runs a future of which, and below which, nothing is recorded; calls it makes
+/// carry `Sampled=0`. What this crate does on its own behalf runs in it.
+pub fn suppressed<F>(future: F) -> Scoped<F> {
+    Scoped::new(suppressed_entity(), future)
+}
+
+fn suppressed_entity() -> Entity {
+    let current = current();
+    let (core, carried) = match &current.0 {
+        Inner::Nothing => (None, None),
+        Inner::Unsampled(unsampled) => (unsampled.core.clone(), unsampled.carried.clone()),
+        Inner::Recorded(trace, _) => (Some(trace.core.clone()), trace.carried.clone()),
+    };
+    let trace_id = current.trace_id().unwrap_or_else(|| {
+        let now = std::time::SystemTime::now();
+        let [high, low] = Entropy::default().draw();
+        crate::recorder::trace_id(now, high, low)
+    });
+    let id = current.id().unwrap_or_else(|| {
+        let [seed] = Entropy::default().draw();
+        IdSequence(seed).next()
+    });
+    Entity(Inner::Unsampled(Unsampled {
+        core,
+        trace_id,
+        id,
+        carried,
+        suppressed: true,
+    }))
+}
+
+/// Times a subsegment was begun where no trace is, in this process.
+static MISSING: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn missing() {
+    MISSING.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often a subsegment was begun where no trace was current, since the
+/// process began. Such work is not recorded; usually a task was spawned
+/// without [`in_current`](crate::TraceExt::in_current).
+pub fn context_missing() -> u64 {
+    MISSING.load(Ordering::Relaxed)
+}
+
+/// Makes an entity current on its thread while it lives; see [`Entity::enter`].
+///
+/// Guards may be dropped out of order: each takes away what it put there.
+#[derive(Debug)]
+#[must_use = "the entity is current only while this lives"]
+pub struct Entered<'a> {
+    token: u64,
+    /// Bound to its thread, and not to outlive the handle it came from.
+    bound: PhantomData<(&'a Entity, *const ())>,
+}
+
+impl Entered<'_> {
+    pub(crate) fn new(entity: &Entity) -> Self {
+        let entity = entity.clone();
+        let token = STACK.try_with(move |stack| {
+            let mut stack = stack.borrow_mut();
+            stack.next += 1;
+            let token = stack.next;
+            stack.frames.push((token, entity));
+            token
+        });
+        Self {
+            token: token.unwrap_or(0), // the thread is ending: nothing to take away
+            bound: PhantomData,
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let left = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            let at = stack.frames.iter().rposition(|frame| frame.0 == self.token)?;
+            Some(stack.frames.remove(at))
+        });
+        // Dropped only here, as the last handle of a trace may do work of its own.
+        drop(left);
+    }
+}
+
+pin_project! {
+    /// A future or stream with an entity current whenever it is polled, and
+    /// while it is dropped; see [`Entity::scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scoped<F> {
+        entity: Entity,
+        #[pin]
+        inner: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Scoped<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.entity.enter();
+            this.inner.set(None);
+        }
+    }
+}
+
+impl<F> Scoped<F> {
+    pub(crate) fn new(entity: Entity, inner: F) -> Self {
+        Self {
+            entity,
+            inner: Some(inner),
+        }
+    }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.entity.enter();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            None => Poll::Pending, // never: only the drop takes it away
+        }
+    }
+}
+
+impl<S: Stream> Stream for Scoped<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        let _entered = this.entity.enter();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_next(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.as_ref().map_or((0, Some(0)), Stream::size_hint)
+    }
+}

@@ -1,0 +1,211 @@
+//! Where the daemon listens.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Address of the X-Ray daemon: one for documents (UDP), one for sampling (TCP).
+///
+/// Reads the forms of `AWS_XRAY_DAEMON_ADDRESS`: `host:port` for both, or
+/// `tcp:host:port udp:host:port` in either order. The host may be a name, an
+/// IPv4 address or an IPv6 address in brackets. Defaults to `127.0.0.1:2000`.
+///
+/// ```
+/// # use xray_core::DaemonAddress;
+/// let address: DaemonAddress = "udp:[::1]:2000 tcp:xray.internal:2001".parse()?;
+/// assert_eq!(address.udp(), ("::1", 2000));
+/// assert_eq!(address.tcp(), ("xray.internal", 2001));
+/// # Ok::<(), xray_core::ParseDaemonAddressError>(())
+/// ```
+///
+/// Source: [configuring the SDKs](https://docs.aws.amazon.com/xray/latest/devguide/xray-sdk-go-configuration.html#xray-sdk-go-configuration-envvars).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DaemonAddress {
+    udp: HostPort,
+    tcp: HostPort,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct HostPort {
+    host: String,
+    port: u16,
+}
+
+impl DaemonAddress {
+    /// Host and port that take documents.
+    pub fn udp(&self) -> (&str, u16) {
+        (&self.udp.host, self.udp.port)
+    }
+
+    /// Host and port that answer about sampling.
+    pub fn tcp(&self) -> (&str, u16) {
+        (&self.tcp.host, self.tcp.port)
+    }
+}
+
+impl Default for DaemonAddress {
+    fn default() -> Self {
+        let local = HostPort {
+            host: "127.0.0.1".to_owned(),
+            port: 2000,
+        };
+        Self {
+            udp: local.clone(),
+            tcp: local,
+        }
+    }
+}
+
+impl From<std::net::SocketAddr> for DaemonAddress {
+    fn from(address: std::net::SocketAddr) -> Self {
+        let both = HostPort {
+            host: address.ip().to_string(),
+            port: address.port(),
+        };
+        Self {
+            udp: both.clone(),
+            tcp: both,
+        }
+    }
+}
+
+/// The text was not an address of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not `host:port` or `tcp:host:port udp:host:port`: {reason}")]
+pub struct ParseDaemonAddressError {
+    text: String,
+    reason: &'static str,
+}
+
+impl FromStr for DaemonAddress {
+    type Err = ParseDaemonAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDaemonAddressError> {
+        Self::parse(text).map_err(|reason| ParseDaemonAddressError {
+            text: text.chars().take(100).flat_map(char::escape_default).collect(),
+            reason,
+        })
+    }
+}
+
+impl DaemonAddress {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let mut words = text.split_ascii_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some(both), None, None) => {
+                let both = HostPort::parse(both)?;
+                Ok(Self {
+                    udp: both.clone(),
+                    tcp: both,
+                })
+            }
+            (Some(first), Some(second), None) => {
+                let udp_first = (first.strip_prefix("udp:"), second.strip_prefix("tcp:"));
+                let tcp_first = (second.strip_prefix("udp:"), first.strip_prefix("tcp:"));
+                match (udp_first, tcp_first) {
+                    ((Some(udp), Some(tcp)), _) | (_, (Some(udp), Some(tcp))) => Ok(Self {
+                        udp: HostPort::parse(udp)?,
+                        tcp: HostPort::parse(tcp)?,
+                    }),
+                    _ => Err("two words must be one `tcp:` and one `udp:`"),
+                }
+            }
+            (None, ..) => Err("it is empty"),
+            _ => Err("it has more than two words"),
+        }
+    }
+}
+
+impl HostPort {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => {
+                let inner = rest.strip_suffix(']').ok_or("a bracket is not closed")?;
+                inner
+                    .parse::<std::net::Ipv6Addr>()
+                    .map_err(|_| "only an IPv6 address stands in brackets")?;
+                inner
+            }
+            None if host.contains(':') => return Err("an IPv6 address stands in brackets"),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err("the host is missing");
+        }
+        match port.parse() {
+            Ok(port) if port > 0 => Ok(Self {
+                host: host.to_owned(),
+                port,
+            }),
+            _ => Err("the port is no number from 1 to 65535"),
+        }
+    }
+}
+
+impl fmt::Display for DaemonAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.udp == self.tcp {
+            write!(f, "{}", self.udp)
+        } else {
+            write!(f, "tcp:{} udp:{}", self.tcp, self.udp)
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_form_is_read() {
+        for (text, udp, tcp) in [
+            ("10.0.0.1:3000", ("10.0.0.1", 3000), ("10.0.0.1", 3000)),
+            ("xray:2000", ("xray", 2000), ("xray", 2000)),
+            ("[::1]:2000", ("::1", 2000), ("::1", 2000)),
+            ("tcp:a:1 udp:b:2", ("b", 2), ("a", 1)),
+            ("udp:b:2   tcp:a:1", ("b", 2), ("a", 1)),
+        ] {
+            let address: DaemonAddress = text.parse().unwrap();
+            assert_eq!((address.udp(), address.tcp()), (udp, tcp), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_form_says_why() {
+        for (text, reason) in [
+            ("", "it is empty"),
+            ("host", "the port is missing"),
+            (":2000", "the host is missing"),
+            ("host:0", "the port is no number from 1 to 65535"),
+            ("host:65536", "the port is no number from 1 to 65535"),
+            ("::1:2000", "an IPv6 address stands in brackets"),
+            ("[::1:2000", "a bracket is not closed"),
+            ("[host]:2000", "only an IPv6 address stands in brackets"),
+            ("udp:127.0.0.1:2000", "an IPv6 address stands in brackets"),
+            ("udp:a:1 udp:b:2", "two words must be one `tcp:` and one `udp:`"),
+            ("a:1 b:2 c:3", "it has more than two words"),
+        ] {
+            assert_eq!(text.parse::<DaemonAddress>().unwrap_err().reason, reason, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_address_or_an_error(text in "\\PC*") {
+            if let Ok(address) = text.parse::<DaemonAddress>() {
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Waiting for what is under way, on a thread or in a task.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+/// The end of a flush or shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flushed {
+    /// Finished pieces that were still waiting when the time was over.
+    pub remaining: u64,
+}
+
+impl Flushed {
+    /// A flush that left this many pieces behind.
+    pub fn leaving(remaining: u64) -> Self {
+        Self { remaining }
+    }
+
+    /// Whether nothing was left waiting.
+    pub fn is_complete(self) -> bool {
+        self.remaining == 0
+    }
+}
+
+/// A flush or shutdown under way: await it on any executor, or
+/// [`wait`](Self::wait) for it. Either is back when its time is over, whatever
+/// the daemon, the network or the runtime does.
+#[must_use = "await it, or call `wait`"]
+pub struct Flush(State);
+
+enum State {
+    Done(Flushed),
+    Unpolled(Box<dyn FnOnce() -> Flushed + Send>),
+    Waiting(Arc<Mutex<Answer>>),
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    flushed: Option<Flushed>,
+    waker: Option<Waker>,
+}
+
+impl Flush {
+    /// Nothing to wait for.
+    pub fn done() -> Self {
+        Self(State::Done(Flushed::leaving(0)))
+    }
+
+    /// Waits by calling `wait`, which has to respect the time it was given.
+    pub fn by(wait: impl FnOnce() -> Flushed + Send + 'static) -> Self {
+        Self(State::Unpolled(Box::new(wait)))
+    }
+
+    /// Blocks the calling thread. In asynchronous code await it instead.
+    pub fn wait(self) -> Flushed {
+        match self.0 {
+            State::Done(flushed) => flushed,
+            State::Unpolled(wait) => wait(),
+            State::Waiting(answer) => lock(&answer).flushed.unwrap_or(Flushed::leaving(1)),
+        }
+    }
+}
+
+impl Future for Flush {
+    type Output = Flushed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Flushed> {
+        if let State::Unpolled(_) = self.0 {
+            let answer = Arc::new(Mutex::new(Answer::default()));
+            let waiting = State::Waiting(answer.clone());
+            if let State::Unpolled(wait) = std::mem::replace(&mut self.0, waiting) {
+                // A thread of its own: no runtime's timer is needed, and none
+                // can starve it.
+                let waiter = thread::Builder::new().name("xray-flush".to_owned());
+                let spawned = waiter.spawn(move || {
+                    let flushed = wait();
+                    let mut answer = lock(&answer);
+                    answer.flushed = Some(flushed);
+                    let waker = answer.waker.take();
+                    drop(answer);
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                });
+                if spawned.is_err() {
+                    self.0 = State::Done(Flushed::leaving(1));
+                }
+            }
+        }
+        match &self.0 {
+            State::Done(flushed) => Poll::Ready(*flushed),
+            State::Unpolled(_) => Poll::Pending, // never: replaced above
+            State::Waiting(answer) => {
+                let mut answer = lock(answer);
+                match answer.flushed {
+                    Some(flushed) => Poll::Ready(flushed),
+                    None => {
+                        answer.waker = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Flush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flush")
+    }
+}

@@ -1,0 +1,239 @@
+//! From a finished piece of a record to the daemon.
+//!
+//! An [`Emitter`] never blocks the thread that closes a segment, never panics,
+//! and books what becomes of every document.
+
+pub(crate) mod capture;
+mod flush;
+pub(crate) mod inline;
+mod pace;
+mod queue;
+mod udp;
+pub(crate) mod worker;
+
+pub use flush::{Flush, Flushed};
+pub use pace::Pace;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Anchor;
+use crate::document::Document;
+use crate::encode::pack::Packer;
+use crate::ledger::Loss;
+use crate::limits;
+use crate::record::{NodeIndex, Record, State};
+use crate::recorder::Common;
+use crate::TraceId;
+
+/// Sends finished pieces of traces somewhere.
+///
+/// Called on the thread that closes a segment: it must return soon, whatever
+/// happens, and must not panic. A piece that is dropped before all of its
+/// documents were sent or lost books the rest as
+/// [`Loss::Discarded`](crate::Loss::Discarded), so the ledgers balance even
+/// then.
+pub trait Emitter: fmt::Debug + Send + Sync + 'static {
+    /// Takes a finished piece.
+    fn emit(&self, piece: Piece);
+
+    /// Waits until everything taken so far was sent or lost; see
+    /// [`Recorder::flush`](crate::Recorder::flush). By default there is nothing
+    /// to wait for.
+    fn flush(&self, timeout: Duration) -> Flush {
+        let _ = timeout;
+        Flush::done()
+    }
+
+    /// Sends what is queued and stops; see
+    /// [`Recorder::shutdown`](crate::Recorder::shutdown). By default as
+    /// [`flush`](Self::flush).
+    fn shutdown(&self, timeout: Duration) -> Flush {
+        self.flush(timeout)
+    }
+}
+
+/// A finished piece of one trace: a segment with what is closed below it, or
+/// subtrees that closed before or after it. Not serialised yet: that is done by
+/// whoever sends it, to the limit that holds there.
+pub struct Piece {
+    pub(crate) common: Arc<Common>,
+    pub(crate) head: PieceHead,
+    pub(crate) record: Record,
+    /// Documents created and neither sent nor lost.
+    undecided: u64,
+    /// Entities neither written nor dropped.
+    unwritten: u64,
+    bytes: usize,
+    snapshot: bool,
+}
+
+/// What the documents of a piece have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct PieceHead {
+    pub(crate) trace_id: TraceId,
+    pub(crate) anchor: Anchor,
+    pub(crate) rule: Option<Arc<str>>,
+}
+
+impl Piece {
+    /// A piece of `closed` entities, which counts as one document until it is
+    /// packed.
+    pub(crate) fn new(
+        common: &Arc<Common>,
+        head: PieceHead,
+        record: Record,
+        closed: usize,
+    ) -> Self {
+        common.ledger.create_documents(1);
+        Self {
+            common: common.clone(),
+            head,
+            bytes: record.bytes(),
+            record,
+            undecided: 1,
+            unwritten: closed as u64,
+            snapshot: false,
+        }
+    }
+
+    /// A copy of a trace under way, which is in no ledger.
+    pub(crate) fn snapshot(common: &Arc<Common>, head: PieceHead, record: Record) -> Self {
+        Self {
+            common: common.clone(),
+            head,
+            bytes: record.bytes(),
+            record,
+            undecided: 0,
+            unwritten: 0,
+            snapshot: true,
+        }
+    }
+
+    /// The trace it belongs to.
+    pub fn trace_id(&self) -> TraceId {
+        self.head.trace_id
+    }
+
+    /// Estimate of its documents' size, in bytes.
+    pub fn estimated_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives each document to `send` as JSON text, none larger than `limit`
+    /// bytes (raised to 1,024 if lower), and books it as sent, or as lost for
+    /// the reason `send` returns.
+    ///
+    /// ```
+    /// use xray_core::{Emitter, Piece};
+    ///
+    /// #[derive(Debug)]
+    /// struct Print;
+    ///
+    /// impl Emitter for Print {
+    ///     fn emit(&self, piece: Piece) {
+    ///         piece.send_documents(64_000, |json| {
+    ///             println!("{}", String::from_utf8_lossy(json));
+    ///             Ok(())
+    ///         });
+    ///     }
+    /// }
+    /// ```
+    pub fn send_documents(
+        mut self,
+        limit: usize,
+        mut send: impl FnMut(&[u8]) -> Result<(), Loss>,
+    ) {
+        let limit = limit.max(limits::DOCUMENT_BYTES_MIN);
+        let mut packer = Packer::default();
+        packer.plan(&mut self, limit);
+        while let Some(packed) = packer.next(&self) {
+            let entities = packed.entities;
+            let verdict = send(&packed.datagram[limits::DATAGRAM_HEADER.len()..]);
+            self.decide(entities, verdict);
+            packer.advance(&mut self);
+        }
+    }
+
+    /// The documents as the lenient model, each subtree whole, whatever its
+    /// size. Books nothing.
+    pub fn to_documents(&self) -> Vec<Document> {
+        crate::document::convert::documents(self)
+    }
+
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.snapshot
+    }
+
+    /// Books that this many documents are to come: more than was thought are
+    /// created, fewer are lost, as their entities were too large.
+    pub(crate) fn expect(&mut self, documents: u64) {
+        let ledger = &self.common.ledger;
+        ledger.create_documents(documents.saturating_sub(self.undecided));
+        for _ in documents..self.undecided {
+            ledger.lose_document(Loss::TooLarge);
+        }
+        self.undecided = documents;
+    }
+
+    /// Books one document with its entities.
+    pub(crate) fn decide(&mut self, entities: u64, verdict: Result<(), Loss>) {
+        let ledger = &self.common.ledger;
+        self.undecided -= 1;
+        self.unwritten -= entities;
+        match verdict {
+            Ok(()) => {
+                ledger.send_document();
+                ledger.write_entities(entities);
+            }
+            Err(reason) => {
+                ledger.lose_document(reason);
+                ledger.drop_entities(reason, entities);
+            }
+        }
+    }
+
+    /// Books everything that is left as lost.
+    pub(crate) fn lose(&mut self, reason: Loss) {
+        let ledger = &self.common.ledger;
+        for _ in 0..std::mem::take(&mut self.undecided) {
+            ledger.lose_document(reason);
+        }
+        ledger.drop_entities(reason, std::mem::take(&mut self.unwritten));
+    }
+
+    /// An entity that no document can hold.
+    pub(crate) fn drop_entity(&mut self, index: NodeIndex, reason: Loss) {
+        self.settle(index);
+        self.unwritten -= 1;
+        self.common.ledger.drop_entities(reason, 1);
+    }
+
+    pub(crate) fn trim(&self, values: u64) {
+        if values > 0 {
+            self.common.ledger.trim(values);
+        }
+    }
+
+    /// A node that is done with.
+    pub(crate) fn settle(&mut self, index: NodeIndex) {
+        self.record.nodes[index as usize].state = State::Moved;
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.lose(Loss::Discarded);
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piece")
+            .field("trace_id", &self.head.trace_id)
+            .field("entities", &self.record.nodes.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! How fast datagrams may follow each other.
+
+use std::time::{Duration, Instant};
+
+/// How fast documents are sent.
+///
+/// A receiver that is alive but busy loses what does not fit into its socket's
+/// buffer, and nobody is told. The default buffer of Linux, 208 KiB, holds
+/// three documents of 64 kB; so large traces are spread over time. Defaults to
+/// 16 MiB a second in bursts of 64 KiB, four times as fast while the queue is
+/// more than half full.
+///
+/// Raise it for a receiver with a larger buffer; the X-Ray service itself takes
+/// 2,600 segments a second and region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace(Option<Limits>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    bytes_per_second: u64,
+    burst: u64,
+}
+
+impl Pace {
+    /// At most so many bytes a second once a burst was sent. Zero counts as
+    /// one.
+    pub const fn new(bytes_per_second: u64, burst: u64) -> Self {
+        let bytes_per_second = if bytes_per_second == 0 { 1 } else { bytes_per_second };
+        Self(Some(Limits {
+            bytes_per_second,
+            burst,
+        }))
+    }
+
+    /// As fast as the operating system takes it.
+    pub const fn unlimited() -> Self {
+        Self(None)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(16 << 20, 64 << 10)
+    }
+}
+
+/// A bucket that fills with time and is emptied by datagrams.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pace: Pace,
+    level: f64,
+    filled: Option<Instant>,
+}
+
+impl Bucket {
+    pub(super) fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            level: 0.0,
+            filled: None,
+        }
+    }
+
+    /// How long to wait before a datagram of `bytes` may follow.
+    pub(super) fn take(&mut self, bytes: usize, hurry: bool, now: Instant) -> Duration {
+        let Some(limits) = self.pace.0 else {
+            return Duration::ZERO;
+        };
+        let rate = limits.bytes_per_second as f64 * if hurry { 4.0 } else { 1.0 };
+        let passed = self.filled.map_or(f64::MAX, |filled| {
+            now.saturating_duration_since(filled).as_secs_f64()
+        });
+        self.filled = Some(now);
+        self.level = (self.level + passed * rate).min(limits.burst as f64);
+        self.level -= kernel_bytes(bytes) as f64;
+        if self.level >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64((-self.level / rate).min(1.0))
+        }
+    }
+}
+
+/// What a datagram takes of the receiver's buffer, bookkeeping included, as
+/// found by filling one on Linux.
+fn kernel_bytes(bytes: usize) -> usize {
+    bytes + if bytes > 2_000 { 4_096 } else { 1_280 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
+        let mut bucket = Bucket::new(Pace::new(1_000_000, 64 << 10));
+        let now = Instant::now();
+        assert_eq!(bucket.take(50_000, false, now), Duration::ZERO);
+        let wait = bucket.take(50_000, false, now);
+        let expected = (2.0 * 54_096.0 - 65_536.0) / 1e6;
+        assert!((wait.as_secs_f64() - expected).abs() < 1e-9, "{wait:?}");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(bucket.take(50_000, false, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn unlimited_never_waits() {
+        let mut bucket = Bucket::new(Pace::unlimited());
+        let now = Instant::now();
+        assert!((0..1_000).all(|_| bucket.take(65_000, false, now) == Duration::ZERO));
+    }
+}

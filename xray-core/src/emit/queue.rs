@@ -1,0 +1,246 @@
+//! The queue to the emission thread: bounded in pieces and bytes, the newest
+//! dropped, and nobody woken who will wake by himself.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Flushed, Piece};
+use crate::ledger::Loss;
+
+/// A nap of the emission thread: short enough to be unnoticed in a console,
+/// long enough that most closes wake nobody.
+const NAP: Duration = Duration::from_millis(10);
+/// Naps without work before the thread sleeps until it is woken.
+const NAPS: u32 = 100;
+/// Pieces taken at once.
+const BATCH: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// For the emission thread: there is something to do.
+    work: Condvar,
+    /// For those who flush: something was done.
+    done: Condvar,
+    max_pieces: usize,
+    max_bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    pushed: u64,
+    finished: u64,
+    mode: Mode,
+    /// The thread waits without a time limit.
+    asleep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Sends what is there until then; takes nothing more.
+    Closing(Instant),
+    /// The thread is gone.
+    Closed,
+}
+
+/// What the emission thread is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Send,
+    End,
+}
+
+impl Queue {
+    pub(super) fn new(max_pieces: usize, max_bytes: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                pieces: VecDeque::new(),
+                bytes: 0,
+                pushed: 0,
+                finished: 0,
+                mode: Mode::Open,
+                asleep: false,
+            }),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            max_pieces,
+            max_bytes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, mut piece: Piece) {
+        let bytes = piece.estimated_bytes();
+        let mut state = self.lock();
+        let refused = if state.mode != Mode::Open {
+            Some(Loss::Shutdown)
+        } else if state.pieces.len() >= self.max_pieces || state.bytes + bytes > self.max_bytes {
+            Some(Loss::QueueFull)
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            drop(state);
+            piece.lose(reason);
+            return;
+        }
+        let was_low = !self.is_filling(&state, 4);
+        state.pieces.push_back(piece);
+        state.bytes += bytes;
+        state.pushed += 1;
+        let wake = std::mem::take(&mut state.asleep) || (was_low && self.is_filling(&state, 4));
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether at least one part in `parts` is used.
+    fn is_filling(&self, state: &State, parts: usize) -> bool {
+        state.pieces.len() >= self.max_pieces.div_ceil(parts)
+            || state.bytes >= self.max_bytes.div_ceil(parts)
+    }
+
+    /// Whether the emission thread should hurry.
+    pub(super) fn is_half_full(&self) -> bool {
+        let state = self.lock();
+        self.is_filling(&state, 2)
+    }
+
+    /// For the emission thread: waits for pieces and moves some to `batch`.
+    pub(super) fn take(&self, batch: &mut VecDeque<Piece>) -> Next {
+        let mut naps = 0;
+        let mut state = self.lock();
+        loop {
+            if !state.pieces.is_empty() {
+                let count = state.pieces.len().min(BATCH);
+                batch.extend(state.pieces.drain(..count));
+                let bytes: usize = batch.iter().map(Piece::estimated_bytes).sum();
+                state.bytes = state.bytes.saturating_sub(bytes);
+                return Next::Send;
+            }
+            if state.mode != Mode::Open {
+                return Next::End;
+            }
+            if naps < NAPS {
+                naps += 1;
+                let waited = self.work.wait_timeout(state, NAP);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                state.asleep = true;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                naps = 0;
+            }
+        }
+    }
+
+    /// For the emission thread: one piece is done with.
+    pub(super) fn finish(&self) {
+        self.lock().finished += 1;
+        self.done.notify_all();
+    }
+
+    /// For the emission thread: waits while it can send nothing. `false` when
+    /// it is no longer worth waiting.
+    pub(super) fn hold(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = match state.mode {
+                Mode::Open => left,
+                Mode::Closing(end) if Instant::now() < end => {
+                    left.min(end.saturating_duration_since(Instant::now()))
+                }
+                _ => return false,
+            };
+            if left.is_zero() {
+                return true;
+            }
+            let waited = self.work.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until everything pushed by now is finished.
+    pub(super) fn target(&self) -> u64 {
+        self.lock().pushed
+    }
+
+    pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
+        let mut state = self.lock();
+        self.work.notify_one();
+        while state.finished < target && state.mode != Mode::Closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.done.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Flushed::leaving(target.saturating_sub(state.finished))
+    }
+
+    /// Takes nothing more, and ends at `deadline` or the earlier one already
+    /// set.
+    pub(super) fn close(&self, deadline: Instant) {
+        let mut state = self.lock();
+        state.mode = match state.mode {
+            Mode::Open => Mode::Closing(deadline),
+            Mode::Closing(earlier) => Mode::Closing(earlier.min(deadline)),
+            Mode::Closed => Mode::Closed,
+        };
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Waits until the thread is gone; at the deadline books what is queued as
+    /// lost.
+    pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
+        let mut state = self.lock();
+        while state.mode != Mode::Closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.done.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let left = Self::empty(&mut state);
+        let remaining = state.pushed - state.finished;
+        drop(state);
+        lose_all(left);
+        self.done.notify_all();
+        Flushed::leaving(remaining)
+    }
+
+    /// Takes out all pieces, as finished.
+    fn empty(state: &mut State) -> VecDeque<Piece> {
+        state.bytes = 0;
+        state.finished += state.pieces.len() as u64;
+        std::mem::take(&mut state.pieces)
+    }
+
+    /// The emission thread ends, for whatever reason.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.mode = Mode::Closed;
+        let left = Self::empty(&mut state);
+        drop(state);
+        lose_all(left);
+        self.done.notify_all();
+    }
+}
+
+fn lose_all(pieces: VecDeque<Piece>) {
+    for mut piece in pieces {
+        piece.lose(Loss::Shutdown);
+    }
+}

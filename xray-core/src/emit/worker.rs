@@ -1,0 +1,197 @@
+//! The emission thread: takes finished pieces, packs them, sends them at a pace.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::pace::{Bucket, Pace};
+use super::queue::{Next, Queue};
+use super::udp::{Attempt, Udp};
+use super::{Emitter, Flush, Piece};
+use crate::daemon_address::DaemonAddress;
+use crate::encode::pack::Packer;
+use crate::ledger::Loss;
+use crate::limits;
+
+/// How long what is queued may still be sent after the last recorder is gone.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Between two attempts while nobody listens.
+const PROBE_MIN: Duration = Duration::from_millis(1);
+const PROBE_MAX: Duration = Duration::from_secs(1);
+/// Attempts, a millisecond apart, while the socket's buffer is full.
+const FULL_ATTEMPTS: u32 = 100;
+
+/// Sends on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct WorkerEmitter {
+    queue: Arc<Queue>,
+}
+
+impl WorkerEmitter {
+    pub(crate) fn start(
+        address: DaemonAddress,
+        limit: usize,
+        (pieces, bytes): (usize, usize),
+        pace: Pace,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(pieces, bytes));
+        let mut sender = Sender {
+            udp: Udp::new(&address),
+            limit,
+            packer: Packer::default(),
+        };
+        let of_thread = EndWithThread(queue.clone());
+        let thread = thread::Builder::new().name("xray-emit".to_owned());
+        thread.spawn(move || {
+            let queue = &of_thread.0;
+            let mut bucket = Bucket::new(pace);
+            let mut batch = VecDeque::new();
+            while queue.take(&mut batch) == Next::Send {
+                while let Some(piece) = batch.pop_front() {
+                    sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
+                    queue.finish();
+                }
+            }
+        })?;
+        Ok(Self { queue })
+    }
+}
+
+/// Nobody waits for a thread that is gone, however it went.
+struct EndWithThread(Arc<Queue>);
+
+impl Drop for EndWithThread {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Emitter for WorkerEmitter {
+    fn emit(&self, piece: Piece) {
+        self.queue.push(piece);
+    }
+
+    fn flush(&self, timeout: Duration) -> Flush {
+        let (queue, deadline) = (self.queue.clone(), deadline(timeout));
+        let target = queue.target();
+        Flush::by(move || queue.wait_for(target, deadline))
+    }
+
+    fn shutdown(&self, timeout: Duration) -> Flush {
+        let (queue, deadline) = (self.queue.clone(), deadline(timeout));
+        queue.close(deadline);
+        Flush::by(move || queue.wait_closed(deadline))
+    }
+}
+
+impl Drop for WorkerEmitter {
+    fn drop(&mut self) {
+        self.queue.close(deadline(FAREWELL));
+    }
+}
+
+/// A year where the clock cannot count as far as asked.
+fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    now + timeout.min(year)
+}
+
+/// Whether whoever sends may wait: the thread of ours, but not a caller's.
+pub(super) enum Waits<'a> {
+    Thread(&'a Queue, &'a mut Bucket),
+    Never,
+}
+
+/// Packs pieces and sends them.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) udp: Udp,
+    pub(super) limit: usize,
+    pub(super) packer: Packer,
+}
+
+impl Sender {
+    pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) {
+        self.packer.plan(&mut piece, self.limit);
+        while let Some(packed) = self.packer.next(&piece) {
+            let (entities, bytes) = (packed.entities, packed.datagram.len());
+            waits.pace(bytes);
+            let verdict = Self::deliver(&mut self.udp, packed.datagram, &piece, waits);
+            match verdict {
+                // The network takes less than was thought: pack again.
+                Err(Loss::TooLarge) if self.limit > limits::DOCUMENT_BYTES_MIN => {
+                    self.limit = (bytes / 2).clamp(limits::DOCUMENT_BYTES_MIN, self.limit - 1);
+                    self.packer.plan(&mut piece, self.limit);
+                }
+                verdict => {
+                    piece.decide(entities, verdict);
+                    self.packer.advance(&mut piece);
+                }
+            }
+        }
+    }
+
+    /// Sends one datagram. While nobody listens it is held, as long as that is
+    /// worth it, and the queue takes what comes meanwhile.
+    fn deliver(
+        udp: &mut Udp,
+        datagram: &[u8],
+        piece: &Piece,
+        waits: &mut Waits<'_>,
+    ) -> Result<(), Loss> {
+        let mut probe = PROBE_MIN;
+        let mut full = 0;
+        loop {
+            let attempt = udp.send(datagram);
+            let (pause, reason) = match attempt {
+                Attempt::Sent => return Ok(()),
+                Attempt::SentAfterRefusal => {
+                    piece.common.ledger.refuse_sent_document();
+                    return Ok(());
+                }
+                Attempt::TooLarge => return Err(Loss::TooLarge),
+                Attempt::Failed => return Err(Loss::SendError),
+                Attempt::Full if full == FULL_ATTEMPTS => return Err(Loss::WouldBlock),
+                Attempt::Full => {
+                    full += 1;
+                    (PROBE_MIN, Loss::WouldBlock)
+                }
+                Attempt::Refused => (probe, Loss::Refused),
+                Attempt::NoAddress => (probe, Loss::NoAddress),
+            };
+            match waits.hold(pause) {
+                Hold::Again => probe = (probe * 2).min(PROBE_MAX),
+                Hold::GiveUp => return Err(reason),
+                Hold::Shutdown => return Err(Loss::Shutdown),
+            }
+        }
+    }
+}
+
+enum Hold {
+    Again,
+    GiveUp,
+    Shutdown,
+}
+
+impl Waits<'_> {
+    fn pace(&mut self, bytes: usize) {
+        if let Self::Thread(queue, bucket) = self {
+            let pause = bucket.take(bytes, queue.is_half_full(), Instant::now());
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+        }
+    }
+
+    fn hold(&mut self, pause: Duration) -> Hold {
+        match self {
+            Self::Thread(queue, _) if queue.hold(pause) => Hold::Again,
+            Self::Thread(..) => Hold::Shutdown,
+            Self::Never => Hold::GiveUp,
+        }
+    }
+}

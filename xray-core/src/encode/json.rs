@@ -1,0 +1,200 @@
+//! JSON text: strings, numbers, ids.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+
+use crate::ledger::Ledger;
+use crate::limits;
+
+/// Writes a string with its quotes.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escaped(out, text);
+    out.push(b'"');
+}
+
+/// Writes the inside of a string. Control characters, and what would turn the
+/// direction of text or break a line where it is shown, become `\uXXXX`; all
+/// else stays as it is.
+pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut clean = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        if PLAIN[usize::from(byte)] {
+            at += 1;
+            continue;
+        }
+        let width = if byte < 0x80 { 1 } else { 3 };
+        if byte == 0xe2 && !is_hostile(&bytes[at..]) {
+            at += 3;
+            continue;
+        }
+        out.extend_from_slice(&bytes[clean..at]);
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0xe2 => {
+                let point = 0x2000
+                    + (u64::from(bytes[at + 1] & 0x3f) << 6)
+                    + u64::from(bytes[at + 2] & 0x3f);
+                unicode(out, point);
+            }
+            control => unicode(out, u64::from(control)),
+        }
+        at += width;
+        clean = at;
+    }
+    out.extend_from_slice(&bytes[clean..]);
+}
+
+/// Bidirectional controls (U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069)
+/// and the separators U+2028 and U+2029. All of them begin with the byte e2 and
+/// are three bytes long, as is every character that begins so.
+fn is_hostile(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [0xe2, 0x80, 0x8e | 0x8f | 0xa8..=0xae, ..] | [0xe2, 0x81, 0xa6..=0xa9, ..]
+    )
+}
+
+fn unicode(out: &mut Vec<u8>, point: u64) {
+    let mut digits = *b"\\u0000";
+    crate::id::write_hex(point, &mut digits[2..]);
+    out.extend_from_slice(&digits);
+}
+
+/// Bytes that need no look: all but quotes, backslashes, controls, DEL and e2.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        plain[control] = false;
+        control += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain[0x7f] = false;
+    plain[0xe2] = false;
+    plain
+};
+
+pub(crate) fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes a number; what JSON cannot express becomes a text.
+pub(crate) fn float(out: &mut Vec<u8>, number: f64) {
+    match not_finite(number) {
+        Some(text) => string(out, text),
+        // Writing a finite number to a vector cannot fail.
+        None => drop(serde_json::to_writer(out, &number)),
+    }
+}
+
+/// The text for a number that JSON cannot express.
+pub(crate) fn not_finite(number: f64) -> Option<&'static str> {
+    if number.is_nan() {
+        Some("NaN")
+    } else if number == f64::INFINITY {
+        Some("Infinity")
+    } else if number == f64::NEG_INFINITY {
+        Some("-Infinity")
+    } else {
+        None
+    }
+}
+
+/// Writes microseconds since the epoch as seconds with six decimals.
+pub(crate) fn seconds(out: &mut Vec<u8>, micros: u64) {
+    integer(out, micros / 1_000_000);
+    let mut digits = *b".000000";
+    let mut rest = micros % 1_000_000;
+    for digit in digits[1..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+/// Serialises a value of the user's at once, as it may borrow. What its
+/// `Serialize` refuses or panics over becomes a text that says so; what could
+/// never be sent becomes its size.
+pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
+    let captured = catch_unwind(AssertUnwindSafe(|| serde_json::to_string(value)));
+    let text = match captured {
+        Ok(Ok(json)) if json.len() <= limits::METADATA_BYTES => return json,
+        Ok(Ok(json)) => {
+            ledger.trim(1);
+            trimmed(json.len())
+        }
+        Ok(Err(error)) => {
+            ledger.trim(1);
+            format!("[not serialisable: {error}]")
+        }
+        Err(_) => {
+            ledger.catch_panic();
+            "[not serialisable: its Serialize panicked]".to_owned()
+        }
+    };
+    let mut json = Vec::new();
+    string(&mut json, &text);
+    String::from_utf8(json).unwrap_or_default()
+}
+
+/// What stands where a value was left out.
+pub(crate) fn trimmed(bytes: usize) -> String {
+    format!("[trimmed: {bytes} bytes]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn strings_read_back(text in any::<String>()) {
+            let json = written(|out| string(out, &text));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+
+        #[test]
+        fn seconds_are_exact(micros in 0u64..=4_102_444_800_000_000) {
+            let json = written(|out| seconds(out, micros));
+            let read: f64 = json.parse().unwrap();
+            prop_assert_eq!((read * 1e6).round() as u64, micros);
+        }
+
+        #[test]
+        fn finite_floats_read_back(bits in any::<u64>()) {
+            let number = f64::from_bits(bits);
+            let json = written(|out| float(out, number));
+            if number.is_finite() {
+                prop_assert_eq!(serde_json::from_str::<f64>(&json).unwrap(), number);
+            } else {
+                prop_assert!(serde_json::from_str::<String>(&json).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_deceive_a_reader_is_escaped() {
+        let text = "\u{0}\u{1b}[31m\u{7f}\u{202e}\u{2028}\u{2066}é€\u{200d}";
+        assert_eq!(
+            written(|out| string(out, text)),
+            "\"\\u0000\\u001b[31m\\u007f\\u202e\\u2028\\u2066é€\u{200d}\""
+        );
+    }
+}

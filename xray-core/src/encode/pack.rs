@@ -1,0 +1,276 @@
+//! Packs the closed part of a record into documents that fit.
+//!
+//! Every entity is written once, without its children. Then sizes are added up
+//! from the leaves (children stand behind their parents, so one pass backwards
+//! does it), children that make their parent too large are detached to leave as
+//! documents of their own, and what is left together is joined. Exact, linear,
+//! and without recursion, however deep the trace.
+
+use std::ops::Range;
+
+use super::members::{self, Trim};
+use crate::emit::Piece;
+use crate::ledger::Loss;
+use crate::limits;
+use crate::record::{Node, NodeIndex, State};
+
+/// `,"subsegments":[` and `]`
+const CHILDREN_BYTES: usize = 17;
+/// `,"trace_id":"…","parent_id":"…","type":"subsegment"`, the longest that
+/// stands in a document's outermost object and nowhere else.
+const ROOT_BYTES: usize = 102;
+
+/// Buffers for packing, used again for each piece.
+#[derive(Debug, Default)]
+pub(crate) struct Packer {
+    bodies: Vec<u8>,
+    plans: Vec<Plan>,
+    /// Outermost entities of the documents to come, last one first.
+    roots: Vec<NodeIndex>,
+    path: Vec<Step>,
+    datagram: Vec<u8>,
+}
+
+/// What is to become of one node.
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    fate: Fate,
+    body: Range<usize>,
+    /// Bytes with all attached children.
+    size: usize,
+    /// Levels with all attached children.
+    depth: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Fate {
+    /// Not part of this piece: open, elsewhere, sent before or too large.
+    #[default]
+    Absent,
+    /// In its parent's document.
+    Attached,
+    /// Outermost of a document of its own.
+    Root,
+}
+
+#[derive(Debug)]
+struct Step {
+    next: Option<NodeIndex>,
+    siblings: bool,
+}
+
+impl Packer {
+    /// Plans the documents of `piece`, none larger than `limit`. May be called
+    /// again with a smaller one: what was sent is left out then.
+    pub(crate) fn plan(&mut self, piece: &mut Piece, limit: usize) {
+        self.bodies.clear();
+        self.plans.clear();
+        self.roots.clear();
+        let nodes = piece.record.nodes.len();
+        self.plans.resize(nodes, Plan::default());
+        for index in 0..nodes as NodeIndex {
+            self.write(piece, index, limit);
+        }
+        for index in (0..nodes as NodeIndex).rev() {
+            if self.plan_of(index).fate != Fate::Absent {
+                self.fit(piece, index, limit);
+            }
+        }
+        for index in (0..nodes as NodeIndex).rev() {
+            if self.plan_of(index).fate == Fate::Root {
+                self.roots.push(index);
+            }
+        }
+        piece.expect(self.roots.len() as u64);
+    }
+
+    fn plan_of(&self, index: NodeIndex) -> &Plan {
+        &self.plans[index as usize]
+    }
+
+    /// Writes a node's own members, trimmed as far as it takes.
+    fn write(&mut self, piece: &mut Piece, index: NodeIndex, limit: usize) {
+        let node = piece.record.node(index);
+        if !piece.is_due(node) {
+            return;
+        }
+        let start = self.bodies.len();
+        let room = limit - ROOT_BYTES - 1;
+        let mut trimmed = members::write(&mut self.bodies, piece, index, Trim::Nothing);
+        if self.bodies.len() - start > room {
+            let excess = self.bodies.len() - start - room;
+            let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
+            for trim in [metadata, Trim::Everything] {
+                self.bodies.truncate(start);
+                trimmed = members::write(&mut self.bodies, piece, index, trim);
+                if self.bodies.len() - start <= room {
+                    break;
+                }
+            }
+        }
+        let size = self.bodies.len() - start;
+        if size > room {
+            self.bodies.truncate(start);
+            piece.drop_entity(index, Loss::TooLarge);
+            return;
+        }
+        piece.trim(trimmed);
+        self.plans[index as usize] = Plan {
+            fate: Fate::Root,
+            body: start..self.bodies.len(),
+            size: size + 1,
+            depth: 1,
+        };
+    }
+
+    /// Attaches as many children as fit; the largest stay apart.
+    fn fit(&mut self, piece: &Piece, index: NodeIndex, limit: usize) {
+        let own = self.plan_of(index).size;
+        let mut size = own + CHILDREN_BYTES;
+        let mut depth = 1;
+        let mut children = 0;
+        for child in piece.record.children(index) {
+            let child = &mut self.plans[child as usize];
+            if child.fate == Fate::Root && child.depth < limits::DOCUMENT_DEPTH {
+                child.fate = Fate::Attached;
+                size += child.size + 1;
+                depth = depth.max(child.depth + 1);
+                children += 1;
+            }
+        }
+        if children == 0 {
+            return;
+        }
+        let room = limit - ROOT_BYTES;
+        if size > room {
+            let attached = |packer: &Self, child: &NodeIndex| {
+                packer.plan_of(*child).fate == Fate::Attached
+            };
+            let children = piece.record.children(index);
+            let mut largest: Vec<NodeIndex> =
+                children.filter(|child| attached(self, child)).collect();
+            largest.sort_by_key(|child| std::cmp::Reverse(self.plan_of(*child).size));
+            for child in largest {
+                if size <= room {
+                    break;
+                }
+                let child = &mut self.plans[child as usize];
+                child.fate = Fate::Root;
+                size -= child.size + 1;
+            }
+        }
+        let plan = &mut self.plans[index as usize];
+        plan.size = size.max(own);
+        plan.depth = depth;
+    }
+
+    /// Writes the next document, header line included.
+    pub(crate) fn next(&mut self, piece: &Piece) -> Option<Packed<'_>> {
+        let root = *self.roots.last()?;
+        self.datagram.clear();
+        self.datagram.extend_from_slice(limits::DATAGRAM_HEADER);
+        self.open(root);
+        self.write_place(piece, piece.record.node(root));
+        self.path.clear();
+        self.path.push(Step {
+            next: piece.record.children(root).next(),
+            siblings: false,
+        });
+        let mut entities = 1;
+        while let Some(step) = self.path.last_mut() {
+            let Some(child) = step.next else {
+                let closing: &[u8] = if step.siblings { b"]}" } else { b"}" };
+                self.datagram.extend_from_slice(closing);
+                self.path.pop();
+                continue;
+            };
+            step.next = piece.record.sibling(child);
+            if self.plans[child as usize].fate != Fate::Attached {
+                continue;
+            }
+            let opening: &[u8] = if step.siblings { b"," } else { b",\"subsegments\":[" };
+            step.siblings = true;
+            self.datagram.extend_from_slice(opening);
+            self.open(child);
+            entities += 1;
+            self.path.push(Step {
+                next: piece.record.children(child).next(),
+                siblings: false,
+            });
+        }
+        Some(Packed {
+            datagram: &self.datagram,
+            entities,
+        })
+    }
+
+    /// The document that `next` wrote is sent or lost; goes on to the one
+    /// behind it.
+    pub(crate) fn advance(&mut self, piece: &mut Piece) {
+        let Some(root) = self.roots.pop() else {
+            return;
+        };
+        // What went out is not planned again.
+        let mut open = vec![root];
+        while let Some(index) = open.pop() {
+            let children = piece.record.children(index);
+            open.extend(children.filter(|child| self.plan_of(*child).fate == Fate::Attached));
+            piece.settle(index);
+        }
+    }
+
+    fn open(&mut self, index: NodeIndex) {
+        let body = self.plans[index as usize].body.clone();
+        self.datagram.extend_from_slice(&self.bodies[body]);
+    }
+
+    /// What only the outermost object of a document has.
+    fn write_place(&mut self, piece: &Piece, node: &Node) {
+        let out = &mut self.datagram;
+        out.extend_from_slice(b",\"trace_id\":\"");
+        out.extend_from_slice(&piece.head.trace_id.to_text());
+        if let Some(parent) = node.parent_id {
+            out.extend_from_slice(b"\",\"parent_id\":\"");
+            out.extend_from_slice(&parent.to_text());
+        }
+        let rest: &[u8] = if node.is_segment {
+            b"\""
+        } else {
+            b"\",\"type\":\"subsegment\""
+        };
+        out.extend_from_slice(rest);
+    }
+}
+
+/// A document ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Packed<'a> {
+    pub(crate) datagram: &'a [u8],
+    pub(crate) entities: u64,
+}
+
+/// The size of the largest metadata value that may stay so that `excess` bytes
+/// go.
+fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
+    let mut sizes = members::metadata_sizes(&piece.record, index);
+    let mut gone = 0;
+    while gone < excess {
+        match sizes.pop() {
+            // The mark that stays behind takes some of the room.
+            Some(size) => gone += size.saturating_sub(40),
+            None => return 0,
+        }
+    }
+    sizes.last().copied().unwrap_or(0)
+}
+
+impl Piece {
+    /// Whether a node is to be written with this piece.
+    fn is_due(&self, node: &Node) -> bool {
+        match node.state {
+            State::Closed => true,
+            State::Open => self.is_snapshot(),
+            State::Moved => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Names, keys and texts made valid: what is not allowed becomes `_`, what is
+//! too long is cut between characters.
+
+use std::borrow::Cow;
+
+use crate::limits;
+
+/// A name of 1 to 200 characters: letters, digits, white space and
+/// `_ . : / % & # = + - @`.
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b" _.:/%&#=+-@".contains(&byte);
+    if !text.is_empty() && text.len() <= limits::NAME_CHARS && text.bytes().all(usual) {
+        return Cow::Borrowed(text);
+    }
+    let allowed = |c: char| {
+        let separator = c.is_whitespace() && !c.is_control();
+        c.is_alphanumeric() || separator || "_.:/%&#=+-@".contains(c)
+    };
+    replace(text, limits::NAME_CHARS, allowed)
+}
+
+/// An annotation key of 1 to 500 characters: `A-Z a-z 0-9 _ .`.
+pub(crate) fn key(text: &str) -> Cow<'_, str> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    if !text.is_empty() && text.len() <= limits::KEY_CHARS && text.bytes().all(usual) {
+        return Cow::Borrowed(text);
+    }
+    replace(text, limits::KEY_CHARS, |c| c.is_ascii() && usual(c as u8))
+}
+
+fn replace(text: &str, limit: usize, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.is_empty() {
+        return Cow::Borrowed("_");
+    }
+    let chars = text.chars().take(limit);
+    Cow::Owned(chars.map(|c| if allowed(c) { c } else { '_' }).collect())
+}
+
+/// At most `limit` characters; `true` when something was cut off. What is cut
+/// ends in `…`.
+pub(crate) fn text(text: &str, limit: usize) -> (Cow<'_, str>, bool) {
+    if text.len() <= limit {
+        return (Cow::Borrowed(text), false);
+    }
+    let mut cuts = text.char_indices().skip(limit - 1);
+    match (cuts.next(), cuts.next()) {
+        (Some((last, _)), Some(_)) => (Cow::Owned(format!("{}…", &text[..last])), true),
+        _ => (Cow::Borrowed(text), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_what_is_allowed() {
+        for (given, expected) in [
+            ("shop.example:8080/a%b&c#d=e+f-g@h", "shop.example:8080/a%b&c#d=e+f-g@h"),
+            ("Größe 7 東京", "Größe 7 東京"),
+            ("a?b;c*d(e)!f$g~h^i<j>k\\l\"m", "a_b_c_d_e__f_g_h_i_j_k_l_m"),
+            ("a\nb\u{1b}c\u{0}", "a_b_c_"),
+            ("", "_"),
+        ] {
+            assert_eq!(name(given), expected);
+        }
+    }
+
+    #[test]
+    fn limits_count_characters_not_bytes() {
+        for c in ["a", "é", "€", "𝒳"] {
+            let (just, over) = (c.repeat(200), c.repeat(201));
+            assert_eq!(name(&just), just);
+            assert_eq!(name(&over), just);
+            assert_eq!(text(&just, 200), (just.as_str().into(), false));
+            let cut = format!("{}…", c.repeat(199));
+            assert_eq!(text(&over, 200), (cut.into(), true));
+        }
+        assert_eq!(key(&"k".repeat(501)).len(), 500);
+        assert_eq!(key("a-b.c_d é"), "a_b.c_d__");
+    }
+}

@@ -1,0 +1,671 @@
+//! Handles: what a program holds while something is recorded.
+//!
+//! [`Segment`] and [`Subsegment`] own what they record and close it, once,
+//! when told to or when dropped. Both lead to an [`Entity`], the shared way to
+//! write things down, which can be cloned and carried anywhere.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::context::{self, Entered, Scoped};
+use crate::header::{Carried, Sampled, TraceHeader};
+use crate::http::{HttpRequest, HttpResponse};
+use crate::limits;
+use crate::record::trace::{Key, Trace, panic_message};
+use crate::record::{AnnotationValue, AnyError, Field, Flags, Stored, Tally};
+use crate::recorder::Core;
+use crate::sampling::{Decision, Outcome};
+use crate::{SegmentId, TraceId};
+
+/// A segment or subsegment, as everyone but its owner sees it.
+///
+/// Cheap to clone, `Send + Sync`, and never in the way: on an unsampled or
+/// closed entity, or where no trace is at all, every method does nothing.
+/// Closing is the owner's business ([`Segment`], [`Subsegment`]).
+///
+/// ```
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// # let _entered = segment.enter();
+/// fn deep_below(order: u64) {
+///     xray_core::current().annotate("order", order);
+/// }
+/// deep_below(7);
+/// # drop(_entered);
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].annotations["order"], 7);
+/// ```
+#[derive(Clone)]
+pub struct Entity(pub(crate) Inner);
+
+#[derive(Clone)]
+pub(crate) enum Inner {
+    /// No trace.
+    Nothing,
+    /// Part of a trace of which nothing is recorded.
+    Unsampled(Unsampled),
+    Recorded(Arc<Trace>, Key),
+}
+
+#[derive(Clone)]
+pub(crate) struct Unsampled {
+    pub(crate) core: Option<Arc<Core>>,
+    pub(crate) trace_id: TraceId,
+    pub(crate) id: SegmentId,
+    pub(crate) carried: Option<Arc<Carried>>,
+    /// Everything below is unsampled, new segments too.
+    pub(crate) suppressed: bool,
+}
+
+impl Entity {
+    /// The entity that stands for no trace.
+    pub(crate) const NOTHING: Self = Self(Inner::Nothing);
+
+    /// Whether what is written here can reach a document.
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.0, Inner::Recorded(..))
+    }
+
+    /// Whether this stands for no trace at all.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self.0, Inner::Nothing)
+    }
+
+    pub(crate) fn is_suppressed(&self) -> bool {
+        matches!(&self.0, Inner::Unsampled(unsampled) if unsampled.suppressed)
+    }
+
+    /// The trace this belongs to; real for unsampled work too.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        match &self.0 {
+            Inner::Nothing => None,
+            Inner::Unsampled(unsampled) => Some(unsampled.trace_id),
+            Inner::Recorded(trace, _) => Some(trace.trace_id),
+        }
+    }
+
+    /// The id of this segment or subsegment. Everything below an unsampled
+    /// segment bears that segment's id.
+    pub fn id(&self) -> Option<SegmentId> {
+        match &self.0 {
+            Inner::Nothing => None,
+            Inner::Unsampled(unsampled) => Some(unsampled.id),
+            Inner::Recorded(_, key) => Some(key.id),
+        }
+    }
+
+    /// Whether downstream services are told to record.
+    pub fn is_sampled(&self) -> bool {
+        matches!(&self.0, Inner::Recorded(trace, _) if trace.decision.sampled)
+    }
+
+    /// The headers for a call made on behalf of this entity: its trace, itself
+    /// as parent, the decision, and whatever else the caller sent along. Empty
+    /// where no trace is.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let segment = recorder.begin_segment("shop");
+    /// let call = segment.begin_subsegment("inventory");
+    /// let header = call.header();
+    /// assert_eq!(header.parent(), call.id());
+    /// assert!(header.to_text().ends_with(";Sampled=1"));
+    /// ```
+    pub fn header(&self) -> TraceHeader {
+        match &self.0 {
+            Inner::Nothing => TraceHeader::default(),
+            Inner::Unsampled(unsampled) => TraceHeader::from_carried(
+                unsampled.trace_id,
+                Some(unsampled.id),
+                Sampled::No,
+                unsampled.carried.clone(),
+            ),
+            Inner::Recorded(trace, key) => TraceHeader::from_carried(
+                trace.trace_id,
+                Some(key.id),
+                if trace.decision.sampled {
+                    Sampled::Yes
+                } else {
+                    Sampled::No
+                },
+                trace.carried.clone(),
+            ),
+        }
+    }
+
+    /// The segment this belongs to, for what is to be found on the whole
+    /// request. Below a facade (Lambda), whose segment cannot be written to, it
+    /// is the outermost subsegment.
+    pub fn segment(&self) -> Self {
+        match &self.0 {
+            Inner::Recorded(trace, key) => {
+                Self(Inner::Recorded(trace.clone(), trace.top(*key)))
+            }
+            other => Self(other.clone()),
+        }
+    }
+
+    /// Begins a subsegment below this entity; short for
+    /// `.subsegment(name).begin()`.
+    ///
+    /// The name is cut at 200 characters, and what X-Ray does not allow in it
+    /// becomes `_`.
+    pub fn begin_subsegment(&self, name: &str) -> Subsegment {
+        self.subsegment(name).begin()
+    }
+
+    /// Prepares a subsegment below this entity.
+    pub fn subsegment<'a>(&'a self, name: &'a str) -> SubsegmentBuilder<'a> {
+        SubsegmentBuilder {
+            parent: self,
+            name,
+            start: None,
+            namespace: None,
+        }
+    }
+
+    /// Runs a closure as a subsegment, which is current meanwhile. A panic is
+    /// recorded as a fault with its message and goes on.
+    pub fn in_subsegment<R>(&self, name: &str, work: impl FnOnce(&Subsegment) -> R) -> R {
+        crate::future::run(self.begin_subsegment(name), work, |_, _| ())
+    }
+
+    /// As [`in_subsegment`](Self::in_subsegment); an `Err` is recorded as a
+    /// fault.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the closure returns.
+    pub fn try_in_subsegment<T, E: AnyError<K>, K>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Subsegment) -> Result<T, E>,
+    ) -> Result<T, E> {
+        crate::future::run(self.begin_subsegment(name), work, |handle, result| {
+            if let Err(error) = result {
+                handle.record_fault(error);
+            }
+        })
+    }
+
+    /// Makes this entity current on this thread until the guard is dropped, for
+    /// synchronous code. The guard is `!Send`: around an `.await` use
+    /// [`scope`](Self::scope).
+    pub fn enter(&self) -> Entered<'_> {
+        Entered::new(self)
+    }
+
+    /// Makes this entity current whenever the future (or stream) is polled, on
+    /// whatever thread that happens, and while it is dropped.
+    pub fn scope<F>(&self, inner: F) -> Scoped<F> {
+        Scoped::new(self.clone(), inner)
+    }
+
+    /// Runs a closure with this entity current.
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _entered = self.enter();
+        work()
+    }
+
+    /// Sets the name, in place of the one it was begun with.
+    pub fn set_name(&self, name: &str) {
+        self.recorded(|trace, key| trace.rename(key, name));
+    }
+
+    /// Records an indexed value: up to 1,000 characters of text, a number or a
+    /// boolean, to be found by `annotation.key = value`. Of two under one key
+    /// the later holds. Characters outside `A-Z a-z 0-9 _ .` in the key become
+    /// `_`. X-Ray indexes 50 a trace.
+    pub fn annotate<'a>(&self, key: &str, value: impl Into<AnnotationValue<'a>>) {
+        self.recorded(|trace, place| trace.annotate(place, key, &value.into()));
+    }
+
+    /// Joins a value to the annotation of that key: sums, maxima and marks
+    /// that many parts of a request contribute to. Usually called on
+    /// [`segment()`](Self::segment); written when that closes.
+    pub fn tally(&self, key: &str, tally: Tally<'_>) {
+        self.recorded(|trace, place| trace.tally(place, key, tally));
+    }
+
+    /// Records a value that is kept but not indexed, under the namespace
+    /// `default`. See [`metadata_in`](Self::metadata_in).
+    pub fn metadata(&self, key: &str, value: impl Serialize) {
+        self.metadata_in("default", key, value);
+    }
+
+    /// Records any serialisable value under a namespace of its own. What
+    /// cannot be serialised is recorded as a text that says so; a value over
+    /// 64 kB, which could never be sent, as its size. Namespaces that begin
+    /// with `AWS.` are X-Ray's own.
+    pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
+        self.recorded(|trace, place| {
+            let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
+            let namespace = if namespace.is_empty() { "default" } else { namespace };
+            trace.put_json(place, Field::Metadata, (namespace, key), &json);
+        });
+    }
+
+    /// Records the request side of the `http` block.
+    pub fn http_request(&self, request: &HttpRequest<'_>) {
+        self.recorded(|trace, key| request.record(trace, key));
+    }
+
+    /// Records the response side of the `http` block. Flags are set apart, by
+    /// [`mark`](Self::mark).
+    pub fn http_response(&self, response: HttpResponse) {
+        self.recorded(|trace, key| response.record(trace, key));
+    }
+
+    /// Sets error, throttle or fault, in place of what was set before.
+    pub fn mark(&self, class: Class) {
+        self.recorded(|trace, key| trace.flag(key, class.flags(), Class::ALL_FLAGS));
+    }
+
+    /// Records an error of ours: `fault`, with the error and its sources.
+    pub fn record_fault<K>(&self, error: &impl AnyError<K>) {
+        self.record(error, Flags::FAULT);
+    }
+
+    /// Records an error of the caller's: `error`, with the error and its
+    /// sources.
+    pub fn record_error<K>(&self, error: &impl AnyError<K>) {
+        self.record(error, Flags::ERROR);
+    }
+
+    fn record<K>(&self, error: &impl AnyError<K>, flags: Flags) {
+        self.recorded(|trace, key| {
+            trace.record_error(key, error.kind(), error.as_error(), false, flags);
+        });
+    }
+
+    /// Records the payload of a caught panic: `fault`, with its message.
+    pub fn record_panic(&self, payload: &(dyn Any + Send)) {
+        self.record_exception("panic", panic_message(payload), Class::Fault);
+    }
+
+    /// Records an exception that is no Rust error, under a type of its own.
+    pub fn record_exception(&self, kind: &str, message: &str, class: Class) {
+        self.recorded(|trace, key| trace.record_exception(key, kind, message, class.flags()));
+    }
+
+    /// Names siblings that had to be done before this one could begin.
+    pub fn add_precursor(&self, id: SegmentId) {
+        self.recorded(|trace, key| {
+            trace.put(key, Field::Precursor, "", Stored::Id(id.get()));
+        });
+    }
+
+    /// Records the user who sent the request: up to 250 characters, searchable.
+    /// X-Ray keeps it on segments only, so this writes to
+    /// [`segment()`](Self::segment).
+    pub fn set_user(&self, user: &str) {
+        self.on_segment(Field::User, user);
+    }
+
+    /// Records the version of the service, in place of the recorder's.
+    pub fn set_service_version(&self, version: &str) {
+        self.on_segment(Field::ServiceVersion, version);
+    }
+
+    /// Records the AWS resource type the service runs on, in place of the
+    /// recorder's.
+    pub fn set_origin(&self, origin: &str) {
+        self.on_segment(Field::Origin, origin);
+    }
+
+    fn on_segment(&self, field: Field, text: &str) {
+        self.recorded(|trace, key| {
+            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES + 1);
+        });
+    }
+
+    /// Keeps the segment open beyond its close until the guard is dropped, so
+    /// that a body or stream may outlive the handler. Its end is then the
+    /// moment the last guard goes.
+    pub fn hold(&self) -> Hold {
+        let trace = match &self.0 {
+            Inner::Recorded(trace, _) => {
+                trace.hold();
+                Some(trace.clone())
+            }
+            _ => None,
+        };
+        Hold(trace)
+    }
+
+    fn recorded(&self, write: impl FnOnce(&Trace, Key)) {
+        if let Inner::Recorded(trace, key) = &self.0 {
+            write(trace, *key);
+        }
+    }
+
+    fn close(&self, end: Option<SystemTime>) {
+        self.recorded(|trace, key| trace.close(key, end));
+    }
+
+    /// An owner was dropped: as a part of unwinding that is a fault.
+    fn close_dropped(&self) {
+        if std::thread::panicking() {
+            self.record_exception("panic", "the thread panicked", Class::Fault);
+        }
+        self.close(None);
+    }
+}
+
+impl fmt::Debug for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.trace_id(), self.id()) {
+            (Some(trace_id), Some(id)) => {
+                let sampled = if self.is_sampled() { "sampled" } else { "unsampled" };
+                write!(f, "Entity({trace_id}@{id}, {sampled})")
+            }
+            _ => f.write_str("Entity(no trace)"),
+        }
+    }
+}
+
+/// Keeps a segment open; see [`Entity::hold`].
+#[derive(Debug)]
+#[must_use = "the segment is held only while this lives"]
+pub struct Hold(Option<Arc<Trace>>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(trace) = &self.0 {
+            trace.release();
+        }
+    }
+}
+
+/// Whether something failed, and whose fault it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Class {
+    /// Nothing failed.
+    #[default]
+    Ok,
+    /// The caller's mistake: HTTP 4xx.
+    Error,
+    /// The caller asked too often: HTTP 429; an error, too.
+    Throttle,
+    /// Our mistake: HTTP 5xx, a panic.
+    Fault,
+}
+
+impl Class {
+    const ALL_FLAGS: Flags = Flags::ERROR.union(Flags::THROTTLE).union(Flags::FAULT);
+
+    /// The class of an HTTP status, as all X-Ray SDKs have it: 429 throttle,
+    /// other 4xx error, 5xx fault.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            429 => Self::Throttle,
+            400..=499 => Self::Error,
+            500..=599 => Self::Fault,
+            _ => Self::Ok,
+        }
+    }
+
+    const fn flags(self) -> Flags {
+        match self {
+            Self::Ok => Flags::NONE,
+            Self::Error => Flags::ERROR,
+            Self::Throttle => Flags::ERROR.union(Flags::THROTTLE),
+            Self::Fault => Flags::FAULT,
+        }
+    }
+
+    /// The gravest of the flags that are set.
+    pub(crate) const fn of_flags(flags: Flags) -> Self {
+        if flags.has(Flags::FAULT) {
+            Self::Fault
+        } else if flags.has(Flags::THROTTLE) {
+            Self::Throttle
+        } else if flags.has(Flags::ERROR) {
+            Self::Error
+        } else {
+            Self::Ok
+        }
+    }
+}
+
+/// What the name of a subsegment stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Namespace {
+    /// A call of an AWS service.
+    Aws,
+    /// Any other call that leaves the process; the name is the host.
+    Remote,
+}
+
+/// A subsegment about to begin.
+#[derive(Debug)]
+#[must_use = "nothing begins before `begin`"]
+pub struct SubsegmentBuilder<'a> {
+    parent: &'a Entity,
+    name: &'a str,
+    start: Option<SystemTime>,
+    namespace: Option<Namespace>,
+}
+
+impl SubsegmentBuilder<'_> {
+    /// The time it began, for what is reported after the fact. Now by default.
+    pub fn start_at(mut self, start: SystemTime) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// What the name stands for; work of this process by default.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Begins it.
+    pub fn begin(self) -> Subsegment {
+        let inner = match &self.parent.0 {
+            Inner::Nothing => {
+                context::missing();
+                Inner::Nothing
+            }
+            Inner::Unsampled(unsampled) => {
+                if let Some(core) = &unsampled.core {
+                    core.common.ledger.begin_unsampled();
+                }
+                Inner::Unsampled(unsampled.clone())
+            }
+            Inner::Recorded(trace, key) => {
+                let child = trace.begin(*key, self.name, self.start);
+                match self.namespace {
+                    None => {}
+                    Some(Namespace::Aws) => trace.flag(child, Flags::AWS, Flags::NONE),
+                    Some(Namespace::Remote) => trace.flag(child, Flags::REMOTE, Flags::NONE),
+                }
+                Inner::Recorded(trace.clone(), child)
+            }
+        };
+        Subsegment(Entity(inner))
+    }
+}
+
+/// Owns a subsegment: some work below a segment. Closed when told to, or when
+/// dropped; dropped while unwinding it is a fault.
+///
+/// Not current by itself: see [`Entity::enter`] and [`Entity::scope`].
+/// Everything that can be recorded stands on [`Entity`].
+#[must_use = "a subsegment that is dropped at once measures nothing"]
+pub struct Subsegment(Entity);
+
+impl Subsegment {
+    /// Closes it now.
+    pub fn close(self) {
+        self.0.close(None);
+    }
+
+    /// Closes it as of `end`; not before its start.
+    pub fn close_at(self, end: SystemTime) {
+        self.0.close(Some(end));
+    }
+
+    /// States that the downstream service is itself traced, so that X-Ray
+    /// waits for its segment instead of inferring one.
+    pub fn set_traced(&self) {
+        self.recorded(|trace, key| trace.flag(key, Flags::TRACED, Flags::NONE));
+    }
+}
+
+/// Owns a segment: this service's part of a trace. Closed when told to, or when
+/// dropped; dropped while unwinding it is a fault.
+///
+/// Not current by itself: see [`Entity::enter`] and [`Entity::scope`].
+/// Everything that can be recorded stands on [`Entity`].
+#[must_use = "a segment that is dropped at once measures nothing"]
+pub struct Segment {
+    entity: Entity,
+    unsampled: Option<UnsampledRoot>,
+}
+
+/// What is known of a root that is not recorded, for its sampler.
+pub(crate) struct UnsampledRoot {
+    pub(crate) decision: Decision,
+    /// Wall time: one look at the clock serves the trace id as well.
+    pub(crate) start: SystemTime,
+    /// Status and class, as a response may set them from another thread.
+    marks: AtomicU32,
+}
+
+impl UnsampledRoot {
+    pub(crate) fn new(decision: Decision, start: SystemTime) -> Self {
+        Self {
+            decision,
+            start,
+            marks: AtomicU32::new(0),
+        }
+    }
+
+    fn mark(&self, clear: u32, set: u32) {
+        let change = |marks| Some((marks & !clear) | set);
+        let _ = self.marks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    fn outcome(&self, of: &Unsampled, end: SystemTime) -> Outcome {
+        let marks = self.marks.load(Ordering::Relaxed);
+        let status = marks as u16;
+        Outcome {
+            trace_id: of.trace_id,
+            decision: self.decision.clone(),
+            class: match marks >> 16 {
+                1 => Class::Error,
+                2 => Class::Throttle,
+                3 => Class::Fault,
+                _ => Class::Ok,
+            },
+            status: (status != 0).then_some(status),
+            duration: end.duration_since(self.start).unwrap_or(Duration::ZERO),
+        }
+    }
+}
+
+impl Segment {
+    pub(crate) fn recorded(trace: Arc<Trace>, key: Key) -> Self {
+        Self {
+            entity: Entity(Inner::Recorded(trace, key)),
+            unsampled: None,
+        }
+    }
+
+    pub(crate) fn unsampled(entity: Unsampled, root: UnsampledRoot) -> Self {
+        Self {
+            entity: Entity(Inner::Unsampled(entity)),
+            unsampled: Some(root),
+        }
+    }
+
+    /// Closes it now. Children still open are sent on their own when they
+    /// close.
+    pub fn close(self) {
+        self.entity.close(None);
+    }
+
+    /// Closes it as of `end`; not before its start.
+    pub fn close_at(self, end: SystemTime) {
+        self.entity.close(Some(end));
+    }
+
+    /// As [`Entity::mark`]; an unsampled segment keeps it for its sampler.
+    pub fn mark(&self, class: Class) {
+        if let Some(root) = &self.unsampled {
+            let code = match class {
+                Class::Ok => 0,
+                Class::Error => 1,
+                Class::Throttle => 2,
+                Class::Fault => 3,
+            };
+            root.mark(0xffff_0000, code << 16);
+        }
+        self.entity.mark(class);
+    }
+
+    /// As [`Entity::http_response`]; an unsampled segment keeps the status for
+    /// its sampler.
+    pub fn http_response(&self, response: HttpResponse) {
+        if let Some(root) = &self.unsampled {
+            root.mark(0xffff, u32::from(response.status()));
+        }
+        self.entity.http_response(response);
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
+            if let Some(core) = &of.core {
+                let outcome = root.outcome(of, core.clock.wall());
+                core.sampler.closed(&outcome, &core.common.ledger);
+            }
+        } else {
+            self.entity.close_dropped();
+        }
+    }
+}
+
+impl Drop for Subsegment {
+    fn drop(&mut self) {
+        self.0.close_dropped();
+    }
+}
+
+impl Deref for Segment {
+    type Target = Entity;
+
+    fn deref(&self) -> &Entity {
+        &self.entity
+    }
+}
+
+impl Deref for Subsegment {
+    type Target = Entity;
+
+    fn deref(&self) -> &Entity {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Segment").field(&self.entity).finish()
+    }
+}
+
+impl fmt::Debug for Subsegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subsegment").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,332 @@
+//! What happened to everything recorded: two ledgers that balance.
+//!
+//! Entities: begun = written + unsampled + dropped by reason + open.
+//! Documents: created = sent + lost by reason + queued.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Why an entity was dropped or a document lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// An emitter let go of a document without sending it.
+    Discarded,
+    /// The queue to the emission thread was full.
+    QueueFull,
+    /// Nothing listened at the daemon's address.
+    Refused,
+    /// The operating system would not send it.
+    SendError,
+    /// It came after `shutdown`, or was still queued when its time was over.
+    Shutdown,
+    /// It did not fit into a datagram even after everything that may be
+    /// trimmed was trimmed.
+    TooLarge,
+    /// The daemon's name could not be resolved.
+    NoAddress,
+    /// The socket's own buffer stayed full.
+    WouldBlock,
+}
+
+impl Loss {
+    /// Every reason, in the order of [`Loss::name`].
+    pub const ALL: [Self; 8] = [
+        Self::Discarded,
+        Self::NoAddress,
+        Self::QueueFull,
+        Self::Refused,
+        Self::SendError,
+        Self::Shutdown,
+        Self::TooLarge,
+        Self::WouldBlock,
+    ];
+
+    /// The reason as it stands in ledgers and log lines, such as `queue_full`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Discarded => "discarded",
+            Self::NoAddress => "no_address",
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::SendError => "send_error",
+            Self::Shutdown => "shutdown",
+            Self::TooLarge => "too_large",
+            Self::WouldBlock => "would_block",
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The counters behind both ledgers.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    begun: Counter,
+    written: Counter,
+    unsampled: Counter,
+    dropped: [Counter; Loss::ALL.len()],
+    created: Counter,
+    sent: Counter,
+    lost: [Counter; Loss::ALL.len()],
+    queued: Counter,
+    trimmed: Counter,
+    callback_panics: Counter,
+}
+
+impl Ledger {
+    pub(crate) fn begin_entity(&self) {
+        self.begun.add(1);
+    }
+
+    /// An entity that is unsampled from its beginning on.
+    pub(crate) fn begin_unsampled(&self) {
+        self.unsampled.add(1);
+    }
+
+    /// Entities that were recorded, then thrown away with their unsampled root.
+    pub(crate) fn discard_unsampled(&self, entities: u64) {
+        self.unsampled.add(entities);
+        self.begun.subtract(entities); // `entities()` counts unsampled ones as begun
+    }
+
+    pub(crate) fn write_entities(&self, entities: u64) {
+        self.written.add(entities);
+    }
+
+    pub(crate) fn drop_entities(&self, reason: Loss, entities: u64) {
+        self.dropped[reason as usize].add(entities);
+    }
+
+    pub(crate) fn create_documents(&self, documents: u64) {
+        self.created.add(documents);
+        self.queued.add(documents);
+    }
+
+    pub(crate) fn send_document(&self) {
+        self.sent.add(1);
+        self.queued.subtract(1);
+    }
+
+    pub(crate) fn lose_document(&self, reason: Loss) {
+        self.lost[reason as usize].add(1);
+        self.queued.subtract(1);
+    }
+
+    /// A document that was booked as sent was refused, as was heard too late.
+    pub(crate) fn refuse_sent_document(&self) {
+        self.sent.subtract(1);
+        self.lost[Loss::Refused as usize].add(1);
+    }
+
+    pub(crate) fn trim(&self, values: u64) {
+        self.trimmed.add(values);
+    }
+
+    pub(crate) fn catch_panic(&self) {
+        self.callback_panics.add(1);
+    }
+
+    pub(crate) fn entities(&self) -> Entities {
+        // What ends an entity is read before what begins it, so that `open`
+        // never falls below zero while others record.
+        let written = self.written.sum();
+        let dropped = by_reason(&self.dropped);
+        let begun = self.begun.sum();
+        let unsampled = self.unsampled.sum();
+        let gone = written + dropped.values().sum::<u64>();
+        Entities {
+            begun: begun + unsampled,
+            written,
+            unsampled,
+            dropped,
+            open: begun.saturating_sub(gone),
+        }
+    }
+
+    pub(crate) fn documents(&self) -> Documents {
+        let sent = self.sent.sum();
+        let lost = by_reason(&self.lost);
+        let queued = self.queued.sum();
+        Documents {
+            created: self.created.sum(),
+            sent,
+            lost,
+            queued,
+        }
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        Events {
+            trimmed: self.trimmed.sum(),
+            callback_panics: self.callback_panics.sum(),
+        }
+    }
+}
+
+/// The ledger of segments and subsegments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entities {
+    /// All segments and subsegments ever begun.
+    pub begun: u64,
+    /// Those that were written into a document.
+    pub written: u64,
+    /// Those of unsampled roots.
+    pub unsampled: u64,
+    /// Those that were recorded and then dropped, by reason.
+    pub dropped: BTreeMap<Loss, u64>,
+    /// Those not closed yet, or closed and waiting to be written.
+    pub open: u64,
+}
+
+impl Entities {
+    /// Whether `begun = written + unsampled + dropped + open`.
+    pub fn is_balanced(&self) -> bool {
+        let dropped: u64 = self.dropped.values().sum();
+        self.begun == self.written + self.unsampled + dropped + self.open
+    }
+}
+
+/// The ledger of documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Documents {
+    /// All documents ever made; a finished piece of a trace that has not been
+    /// packed yet counts as one.
+    pub created: u64,
+    /// Those the operating system accepted. It cannot tell what became of them.
+    pub sent: u64,
+    /// Those that will never be sent, by reason.
+    pub lost: BTreeMap<Loss, u64>,
+    /// Those on their way.
+    pub queued: u64,
+}
+
+impl Documents {
+    /// Whether `created = sent + lost + queued`.
+    pub fn is_balanced(&self) -> bool {
+        let lost: u64 = self.lost.values().sum();
+        self.created == self.sent + lost + self.queued
+    }
+
+    /// `{"created":N,"sent":N,"lost":{"reason":N}}`, on one line.
+    pub fn to_json(&self) -> String {
+        let lost: Vec<String> = self
+            .lost
+            .iter()
+            .map(|(reason, count)| format!("\"{reason}\":{count}"))
+            .collect();
+        format!(
+            "{{\"created\":{},\"sent\":{},\"lost\":{{{}}}}}",
+            self.created,
+            self.sent,
+            lost.join(",")
+        )
+    }
+}
+
+/// Events that lose nothing and are worth watching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Events {
+    /// Values that were shortened or left out so that their document fits;
+    /// each is marked where it stood.
+    pub trimmed: u64,
+    /// Panics of a sampler or another callback, caught.
+    pub callback_panics: u64,
+}
+
+fn by_reason(counters: &[Counter; Loss::ALL.len()]) -> BTreeMap<Loss, u64> {
+    Loss::ALL
+        .into_iter()
+        .map(|reason| (reason, counters[reason as usize].sum()))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+const STRIPES: usize = 8;
+
+/// A counter in stripes, so that threads do not pull one cache line to and fro.
+#[derive(Debug, Default)]
+struct Counter([Stripe; STRIPES]);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+impl Counter {
+    fn add(&self, count: u64) {
+        self.0[stripe()].0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, count: u64) {
+        self.0[stripe()].0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().fold(0, |sum: u64, stripe| {
+            sum.wrapping_add(stripe.0.load(Ordering::Relaxed))
+        })
+    }
+}
+
+/// The calling thread's stripe, dealt out in turn.
+pub(crate) fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    STRIPE
+        .try_with(|stripe| {
+            if stripe.get() == usize::MAX {
+                stripe.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+            }
+            stripe.get()
+        })
+        .unwrap_or(0)
+}
+
+pub(crate) const fn stripes() -> usize {
+    STRIPES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter_and_name() {
+        let ledger = Ledger::default();
+        for (times, reason) in Loss::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                ledger.create_documents(1);
+                ledger.lose_document(reason);
+            }
+        }
+        let documents = ledger.documents();
+        for (times, reason) in Loss::ALL.into_iter().enumerate() {
+            assert_eq!(documents.lost[&reason], times as u64 + 1, "{reason}");
+        }
+        assert!(documents.is_balanced(), "{documents:?}");
+        assert!(Loss::ALL.is_sorted_by_key(|reason| reason.name()));
+    }
+
+    #[test]
+    fn the_json_line_names_each_reason_that_occurred() {
+        let ledger = Ledger::default();
+        ledger.create_documents(3);
+        ledger.send_document();
+        ledger.lose_document(Loss::Refused);
+        assert_eq!(
+            ledger.documents().to_json(),
+            r#"{"created":3,"sent":1,"lost":{"refused":1}}"#
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Every number that bounds something, with its source.
+
+/// Largest UDP payload over IPv4: 65,535 less the IP and UDP headers.
+pub(crate) const DATAGRAM_BYTES: usize = 65_507;
+
+/// What stands before each document, line feed included.
+/// [Sending trace data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon).
+pub(crate) const DATAGRAM_HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
+
+/// Largest document that fits into one datagram behind the daemon's longest
+/// spelling of the header line.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = DATAGRAM_BYTES - 33;
+
+/// Largest document by default: the service takes 64 kB.
+pub(crate) const DOCUMENT_BYTES: usize = 64_000;
+
+/// Smallest document limit that can be set.
+pub(crate) const DOCUMENT_BYTES_MIN: usize = 1_024;
+
+/// Characters of a name (schema).
+pub(crate) const NAME_CHARS: usize = 200;
+/// The same in bytes of UTF-8.
+pub(crate) const NAME_BYTES: usize = NAME_CHARS * 4;
+
+/// Characters of an annotation key (schema).
+pub(crate) const KEY_CHARS: usize = 500;
+/// The same in bytes of UTF-8.
+pub(crate) const KEY_BYTES: usize = KEY_CHARS * 4;
+
+/// Bytes of a metadata namespace.
+pub(crate) const NAMESPACE_BYTES: usize = 200;
+
+/// Characters of an annotation's text (schema).
+pub(crate) const ANNOTATION_CHARS: usize = 1_000;
+/// The same in bytes of UTF-8.
+pub(crate) const ANNOTATION_BYTES: usize = ANNOTATION_CHARS * 4;
+
+/// Characters of the strings in `http`, and of `user` (schema).
+pub(crate) const STRING_CHARS: usize = 250;
+/// The same in bytes of UTF-8.
+pub(crate) const STRING_BYTES: usize = STRING_CHARS * 4;
+
+/// Bytes of one metadata value: more could never be sent.
+pub(crate) const METADATA_BYTES: usize = DOCUMENT_BYTES_MAX;
+
+/// Bytes of an exception's message.
+pub(crate) const MESSAGE_BYTES: usize = 4_096;
+/// Bytes of an exception's type.
+pub(crate) const EXCEPTION_KIND_BYTES: usize = 250;
+/// Links followed in a chain of sources.
+pub(crate) const EXCEPTIONS: usize = 16;
+
+/// Text one record holds before further text is cut to nothing: keeps offsets
+/// in 32 bits and an entity that is annotated for ever within bounds.
+pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
+
+/// Levels of subsegments in one document; what lies deeper leaves as a
+/// document of its own. Each level is two of JSON, and common readers stop at
+/// 128 of those.
+pub(crate) const DOCUMENT_DEPTH: u16 = 50;
+
+/// Closed bytes (estimated) after which finished subtrees leave an open trace:
+/// about one datagram.
+pub(crate) const STREAM_BYTES: usize = 56_000;
+
+/// Closed entities after which finished subtrees leave an open trace.
+pub(crate) const STREAM_ENTITIES: usize = 500;
+
+/// Pieces the queue to the emission thread holds by default.
+pub(crate) const QUEUE_PIECES: usize = 4_096;
+/// Bytes (estimated) the queue to the emission thread holds by default.
+pub(crate) const QUEUE_BYTES: usize = 32 << 20;

@@ -1,0 +1,332 @@
+//! What is written down while a request runs: one growing record per trace.
+//!
+//! Nodes, their values and all text lie in three arenas, so that an entity
+//! costs no allocation of its own and a finished record crosses to the emission
+//! thread by a move. Nothing is serialised here, nothing recurses.
+
+mod cause;
+pub(crate) mod trace;
+mod value;
+
+pub use cause::{AnyError, ErrorKind};
+pub(crate) use cause::{Exception, Seen};
+pub use value::{AnnotationValue, Tally};
+pub(crate) use value::{Field, Stored};
+
+use std::ops::Range;
+
+use crate::SegmentId;
+use crate::limits;
+
+/// A piece of [`Record::text`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Text {
+    start: u32,
+    end: u32,
+}
+
+impl Text {
+    pub(crate) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// Place of a node in [`Record::nodes`]. A parent stands before its children.
+pub(crate) type NodeIndex = u32;
+/// Place of a value in [`Record::values`].
+type ValueIndex = u32;
+const NONE: u32 = u32::MAX;
+
+/// One segment or subsegment.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) id: SegmentId,
+    pub(crate) parent_id: Option<SegmentId>,
+    /// The parent in this record; [`NONE`] when it is elsewhere.
+    parent: NodeIndex,
+    first_child: NodeIndex,
+    last_child: NodeIndex,
+    next_sibling: NodeIndex,
+    /// The newest value; each leads to the one before it.
+    newest: ValueIndex,
+    pub(crate) name: Text,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) flags: Flags,
+    pub(crate) state: State,
+    pub(crate) is_segment: bool,
+    /// Estimate of its document's size, children apart.
+    bytes: u32,
+}
+
+impl Node {
+    pub(crate) fn parent(&self) -> Option<NodeIndex> {
+        (self.parent != NONE).then_some(self.parent)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    Closed,
+    /// Open when its record was handed over; it goes on in the next one.
+    Moved,
+}
+
+/// The booleans of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ERROR: Self = Self(1);
+    pub(crate) const THROTTLE: Self = Self(2);
+    pub(crate) const FAULT: Self = Self(4);
+    pub(crate) const REMOTE: Self = Self(8);
+    pub(crate) const AWS: Self = Self(16);
+    pub(crate) const TRACED: Self = Self(32);
+
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// One thing known about a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value {
+    older: ValueIndex,
+    pub(crate) field: Field,
+    /// Bytes of `key` that name the metadata namespace.
+    split: u8,
+    key: Text,
+    pub(crate) stored: Stored,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Record {
+    pub(crate) nodes: Vec<Node>,
+    values: Vec<Value>,
+    text: String,
+    pub(crate) exceptions: Vec<Exception>,
+    /// Estimate of all documents to come out of this record.
+    bytes: usize,
+}
+
+impl Record {
+    /// Room for a usual request, so that it grows without reallocating.
+    pub(crate) fn with_usual_capacity() -> Self {
+        Self {
+            nodes: Vec::with_capacity(12),
+            values: Vec::with_capacity(40),
+            text: String::with_capacity(1024),
+            exceptions: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index as usize]
+    }
+
+    fn node_mut(&mut self, index: NodeIndex) -> &mut Node {
+        &mut self.nodes[index as usize]
+    }
+
+    pub(crate) fn text(&self, text: Text) -> &str {
+        &self.text[text.start as usize..text.end as usize]
+    }
+
+    /// Copies `text`, cut at a character boundary at `limit` bytes or where the
+    /// arena is full.
+    fn store(&mut self, text: &str, limit: usize) -> Text {
+        let room = limits::RECORD_TEXT_BYTES.saturating_sub(self.text.len());
+        let cut = floor_char_boundary(text, limit.min(room));
+        let start = self.text.len() as u32;
+        self.text.push_str(&text[..cut]);
+        Text {
+            start,
+            end: self.text.len() as u32,
+        }
+    }
+
+    fn begin(
+        &mut self,
+        id: SegmentId,
+        parent: Option<NodeIndex>,
+        parent_id: Option<SegmentId>,
+        name: &str,
+        start: i64,
+    ) -> NodeIndex {
+        let name = self.store(name, limits::NAME_BYTES);
+        let index = self.nodes.len() as NodeIndex;
+        let bytes = 110 + name.len() as u32;
+        self.nodes.push(Node {
+            id,
+            parent_id,
+            parent: parent.unwrap_or(NONE),
+            first_child: NONE,
+            last_child: NONE,
+            next_sibling: NONE,
+            newest: NONE,
+            name,
+            start,
+            end: start,
+            flags: Flags::default(),
+            state: State::Open,
+            is_segment: false,
+            bytes,
+        });
+        self.bytes += bytes as usize;
+        if let Some(parent) = parent {
+            self.link(parent, index);
+        }
+        index
+    }
+
+    /// Hangs `child` below `parent`, after the children already there.
+    fn link(&mut self, parent: NodeIndex, child: NodeIndex) {
+        let last = std::mem::replace(&mut self.node_mut(parent).last_child, child);
+        if last == NONE {
+            self.node_mut(parent).first_child = child;
+        } else {
+            self.node_mut(last).next_sibling = child;
+        }
+    }
+
+    fn rename(&mut self, node: NodeIndex, name: &str) {
+        let name = self.store(name, limits::NAME_BYTES);
+        self.node_mut(node).name = name;
+    }
+
+    fn push(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
+        let split = floor_char_boundary(key.0, limits::NAMESPACE_BYTES);
+        let stored_key = if key.0.is_empty() && key.1.is_empty() {
+            Text::default()
+        } else {
+            let namespace = self.store(&key.0[..split], usize::MAX);
+            let key = self.store(key.1, limits::KEY_BYTES);
+            Text {
+                start: namespace.start,
+                end: key.end,
+            }
+        };
+        let bytes = (stored_key.len() + stored.bytes() + 12) as u32;
+        let index = self.values.len() as ValueIndex;
+        let owner = self.node_mut(node);
+        let older = std::mem::replace(&mut owner.newest, index);
+        owner.bytes = owner.bytes.saturating_add(bytes);
+        self.values.push(Value {
+            older,
+            field,
+            split: split as u8,
+            key: stored_key,
+            stored,
+        });
+        self.bytes += bytes as usize;
+    }
+
+    /// Values of `node`, newest first.
+    pub(crate) fn values(&self, node: NodeIndex) -> impl Iterator<Item = &Value> {
+        let first = self.node(node).newest;
+        std::iter::successors(self.values.get(first as usize), |value| {
+            self.values.get(value.older as usize)
+        })
+    }
+
+    /// Key of a value.
+    pub(crate) fn key(&self, value: &Value) -> &str {
+        self.text(value.key)
+    }
+
+    /// Namespace and key of a metadata value.
+    pub(crate) fn metadata_key(&self, value: &Value) -> (&str, &str) {
+        self.text(value.key).split_at(usize::from(value.split))
+    }
+
+    /// Children of `node` in the order they began.
+    pub(crate) fn children(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let next = |index: NodeIndex| (index != NONE).then_some(index);
+        std::iter::successors(next(self.node(node).first_child), move |child| {
+            next(self.node(*child).next_sibling)
+        })
+    }
+
+    /// The child of the same parent that began next.
+    pub(crate) fn sibling(&self, node: NodeIndex) -> Option<NodeIndex> {
+        let next = self.node(node).next_sibling;
+        (next != NONE).then_some(next)
+    }
+
+    pub(crate) fn indices(&self) -> Range<NodeIndex> {
+        0..self.nodes.len() as NodeIndex
+    }
+
+    /// Splits off everything closed. Open nodes go on in `self` with their
+    /// values; `moved` hears the old and new place of each. Costs as much as
+    /// there is open, nothing for what is closed.
+    fn split_closed(&mut self, mut moved: impl FnMut(NodeIndex, NodeIndex)) -> Self {
+        let mut rest = Self::default();
+        // A parent stands before its children, so it has its new place first.
+        let mut places: Vec<(NodeIndex, NodeIndex)> = Vec::new();
+        for old in self.indices() {
+            if self.node(old).state != State::Open {
+                continue;
+            }
+            let parent = self.node(old).parent().and_then(|parent| {
+                let at = places.binary_search_by_key(&parent, |place| place.0);
+                at.ok().map(|at| places[at].1)
+            });
+            let new = self.copy_to(&mut rest, old, parent);
+            self.node_mut(old).state = State::Moved;
+            places.push((old, new));
+            moved(old, new);
+        }
+        std::mem::replace(self, rest)
+    }
+
+    /// Copies a node with its values, but not its children.
+    fn copy_to(&self, to: &mut Self, old: NodeIndex, parent: Option<NodeIndex>) -> NodeIndex {
+        let node = self.node(old);
+        let new = to.begin(node.id, parent, node.parent_id, self.text(node.name), node.start);
+        to.node_mut(new).flags = node.flags;
+        to.node_mut(new).is_segment = node.is_segment;
+        let values: Vec<&Value> = self.values(old).collect();
+        for value in values.into_iter().rev() {
+            let stored = match value.stored {
+                Stored::Text(text) => Stored::Text(to.store(self.text(text), usize::MAX)),
+                Stored::Json(text) => Stored::Json(to.store(self.text(text), usize::MAX)),
+                Stored::Exception(index) => {
+                    to.exceptions.push(self.exceptions[index as usize].clone());
+                    Stored::Exception(to.exceptions.len() as u32 - 1)
+                }
+                plain => plain,
+            };
+            to.push(new, value.field, self.metadata_key(value), stored);
+        }
+        new
+    }
+}
+
+/// The longest prefix of at most `limit` bytes that ends between characters.
+pub(crate) fn floor_char_boundary(text: &str, limit: usize) -> usize {
+    if text.len() <= limit {
+        return text.len();
+    }
+    let mut cut = limit;
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    cut
+}

@@ -1,0 +1,218 @@
+//! The values of a record.
+
+use std::borrow::Cow;
+
+use super::Text;
+
+/// Which member of the document a value becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    HttpMethod,
+    HttpUrl,
+    HttpUserAgent,
+    HttpClientIp,
+    HttpForwarded,
+    HttpStatus,
+    HttpContentLength,
+    User,
+    Origin,
+    ServiceVersion,
+    /// A member of `aws`, under its key.
+    Aws,
+    /// A member of `sql`, under its key.
+    Sql,
+    /// A link to another segment: its trace id as text key, its id as value.
+    Link,
+    Precursor,
+    /// An exception that happened here.
+    Exception,
+    /// The id of an exception that happened below.
+    CauseLink,
+    Annotation,
+    Metadata,
+}
+
+/// A value as it lies in a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stored {
+    Text(Text),
+    Json(Text),
+    Integer(i64),
+    Unsigned(u64),
+    Float(f64),
+    Boolean(bool),
+    Id(u64),
+    Exception(u32),
+}
+
+impl Stored {
+    /// Estimate of its written size.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Integer(_) | Self::Unsigned(_) | Self::Float(_) | Self::Boolean(_) => 8,
+            Self::Id(_) => 20,
+            Self::Exception(_) => 256,
+        }
+    }
+}
+
+/// The value of an annotation: text, a number or a boolean.
+///
+/// Text is cut at 1,000 characters. A float that JSON cannot express (NaN,
+/// infinities) is written as the text `NaN`, `Infinity` or `-Infinity`.
+///
+/// ```
+/// # use xray_core::AnnotationValue;
+/// assert_eq!(AnnotationValue::from(7_i64), AnnotationValue::Integer(7));
+/// assert_eq!(AnnotationValue::from("gold"), AnnotationValue::Text("gold".into()));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum AnnotationValue<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A signed integer.
+    Integer(i64),
+    /// An unsigned integer.
+    Unsigned(u64),
+    /// A floating-point number.
+    Float(f64),
+    /// True or false.
+    Boolean(bool),
+}
+
+macro_rules! from {
+    ($($variant:ident: $($source:ty),+;)+) => {$($(
+        impl From<$source> for AnnotationValue<'_> {
+            fn from(value: $source) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )+)+};
+}
+
+from! {
+    Text: String;
+    Integer: i8, i16, i32, i64;
+    Unsigned: u8, u16, u32, u64;
+    Float: f32, f64;
+    Boolean: bool;
+}
+
+impl<'a> From<&'a str> for AnnotationValue<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl<'a> From<&'a String> for AnnotationValue<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for AnnotationValue<'a> {
+    fn from(value: Cow<'a, str>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<usize> for AnnotationValue<'_> {
+    fn from(value: usize) -> Self {
+        Self::Unsigned(value as u64)
+    }
+}
+
+impl From<isize> for AnnotationValue<'_> {
+    fn from(value: isize) -> Self {
+        Self::Integer(value as i64)
+    }
+}
+
+/// How a value reported from below joins the one already on the segment.
+///
+/// ```
+/// # use xray_core::{Recorder, Tally};
+/// # let (recorder, capture) = Recorder::capture("shop");
+/// let segment = recorder.begin_segment("shop");
+/// for tokens in [120.0, 80.0] {
+///     let call = segment.begin_subsegment("model");
+///     call.segment().tally("tokens", Tally::Sum(tokens));
+/// }
+/// segment.close();
+/// assert_eq!(capture.documents()[0].annotations["tokens"], 200);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Tally<'a> {
+    /// Add.
+    Sum(f64),
+    /// Keep the greatest.
+    Max(f64),
+    /// True once any was true.
+    Any(bool),
+    /// Keep the latest.
+    Last(AnnotationValue<'a>),
+}
+
+/// A tally under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Tallied {
+    pub(crate) key: String,
+    pub(crate) value: AnnotationValue<'static>,
+}
+
+impl Tallied {
+    pub(crate) fn new(key: &str, tally: Tally<'_>) -> Self {
+        let value = match tally {
+            Tally::Sum(number) | Tally::Max(number) => number_value(number),
+            Tally::Any(flag) => AnnotationValue::Boolean(flag),
+            Tally::Last(value) => into_owned(value),
+        };
+        Self {
+            key: key.to_owned(),
+            value,
+        }
+    }
+
+    pub(crate) fn join(&mut self, tally: Tally<'_>) {
+        self.value = match (tally, &self.value) {
+            (Tally::Sum(number), before) => number_value(as_number(before) + number),
+            (Tally::Max(number), before) => number_value(as_number(before).max(number)),
+            (Tally::Any(flag), AnnotationValue::Boolean(before)) => {
+                AnnotationValue::Boolean(flag || *before)
+            }
+            (Tally::Any(flag), _) => AnnotationValue::Boolean(flag),
+            (Tally::Last(value), _) => into_owned(value),
+        };
+    }
+}
+
+fn as_number(value: &AnnotationValue<'_>) -> f64 {
+    match *value {
+        AnnotationValue::Integer(number) => number as f64,
+        AnnotationValue::Unsigned(number) => number as f64,
+        AnnotationValue::Float(number) => number,
+        AnnotationValue::Text(_) | AnnotationValue::Boolean(_) => 0.0,
+    }
+}
+
+/// A whole number is shown as one: `200`, not `200.0`.
+fn number_value(number: f64) -> AnnotationValue<'static> {
+    if number.fract() == 0.0 && number.abs() < (1u64 << 53) as f64 {
+        AnnotationValue::Integer(number as i64)
+    } else {
+        AnnotationValue::Float(number)
+    }
+}
+
+fn into_owned(value: AnnotationValue<'_>) -> AnnotationValue<'static> {
+    match value {
+        AnnotationValue::Text(text) => AnnotationValue::Text(text.into_owned().into()),
+        AnnotationValue::Integer(number) => AnnotationValue::Integer(number),
+        AnnotationValue::Unsigned(number) => AnnotationValue::Unsigned(number),
+        AnnotationValue::Float(number) => AnnotationValue::Float(number),
+        AnnotationValue::Boolean(flag) => AnnotationValue::Boolean(flag),
+    }
+}

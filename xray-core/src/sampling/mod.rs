@@ -1,0 +1,227 @@
+//! Whether a request is recorded and sent.
+//!
+//! The caller's header decides first; a [`Sampler`] is asked only where the
+//! header leaves it open.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::TraceId;
+use crate::entity::Class;
+use crate::ledger::Ledger;
+
+/// What is to happen to a trace in this process.
+///
+/// `sampled` is what downstream services are told; `record` is whether anything
+/// is written down here. Recorded but not sampled means: propagate `Sampled=0`
+/// and decide when the root closes ([`Sampler::keep`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decision {
+    /// The trace is sent, and downstream services are told so.
+    pub sampled: bool,
+    /// What happens is written down; always true when `sampled` is.
+    pub record: bool,
+    /// The sampling rule that decided, for `aws.xray.sampling_rule_name`.
+    pub rule: Option<Arc<str>>,
+}
+
+impl Decision {
+    /// Record and send.
+    pub const fn sampled() -> Self {
+        Self {
+            sampled: true,
+            record: true,
+            rule: None,
+        }
+    }
+
+    /// Neither record nor send.
+    pub const fn unsampled() -> Self {
+        Self {
+            sampled: false,
+            record: false,
+            rule: None,
+        }
+    }
+
+    /// Record, tell downstream services `Sampled=0`, and let
+    /// [`Sampler::keep`] decide at the end.
+    pub const fn recorded() -> Self {
+        Self {
+            sampled: false,
+            record: true,
+            rule: None,
+        }
+    }
+
+    /// Names the rule that decided.
+    #[must_use]
+    pub fn with_rule(mut self, rule: impl Into<Arc<str>>) -> Self {
+        self.rule = Some(rule.into());
+        self
+    }
+}
+
+/// What a rule may look at. Read only when a rule asks, so implement it on the
+/// request itself. Everything may be absent.
+pub trait RequestFacts {
+    /// The `Host` header.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
+    /// The HTTP method.
+    fn method(&self) -> Option<&str> {
+        None
+    }
+
+    /// The path of the URL, without a query.
+    fn path(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// No request: every fact is absent.
+impl RequestFacts for () {}
+
+/// The question put to a [`Sampler`].
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct SamplingRequest<'a> {
+    /// The name the segment will have.
+    pub service: &'a str,
+    /// The AWS resource type this process runs on, such as `AWS::ECS::Container`.
+    pub service_type: Option<&'a str>,
+    /// The trace that is asked about.
+    pub trace_id: TraceId,
+    /// The request, read lazily.
+    pub facts: &'a dyn RequestFacts,
+    /// 64 random bits, so that a sampler needs no generator of its own.
+    pub random: u64,
+}
+
+impl SamplingRequest<'_> {
+    /// True with the given probability; 0 and below, or NaN, is never.
+    pub fn bernoulli(&self, probability: f64) -> bool {
+        // 53 bits: each of them is exact in an f64, so 1.0 is always.
+        ((self.random >> 11) as f64) < probability * (1u64 << 53) as f64
+    }
+}
+
+impl fmt::Debug for SamplingRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SamplingRequest")
+            .field("service", &self.service)
+            .field("host", &self.facts.host())
+            .field("method", &self.facts.method())
+            .field("path", &self.facts.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a root ended, as told to its sampler.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The decision it ran under.
+    pub decision: Decision,
+    /// Whether it failed, and whose fault it was.
+    pub class: Class,
+    /// HTTP status of the response, if one was recorded.
+    pub status: Option<u16>,
+    /// From begin to close.
+    pub duration: Duration,
+}
+
+/// Decides which traces are recorded and sent.
+///
+/// Called on the request's thread: answer in nanoseconds and do not block. A
+/// panic in any method is caught and counted
+/// ([`Events::callback_panics`](crate::Events)), and reads as "unsampled".
+///
+/// ```
+/// use xray_core::{Decision, Sampler, SamplingRequest};
+///
+/// #[derive(Debug)]
+/// struct OnlyCheckout;
+///
+/// impl Sampler for OnlyCheckout {
+///     fn decide(&self, request: &SamplingRequest<'_>) -> Decision {
+///         if request.facts.path().is_some_and(|path| path.starts_with("/checkout")) {
+///             Decision::sampled().with_rule("checkout")
+///         } else {
+///             Decision::unsampled()
+///         }
+///     }
+/// }
+/// ```
+pub trait Sampler: fmt::Debug + Send + Sync + 'static {
+    /// Answers for one root whose header left the decision open.
+    fn decide(&self, request: &SamplingRequest<'_>) -> Decision;
+
+    /// Whether a root that was recorded but not sampled is sent after all.
+    /// Nothing is kept by default.
+    fn keep(&self, outcome: &Outcome) -> bool {
+        let _ = outcome;
+        false
+    }
+
+    /// Hears of every root that closed, unsampled ones too. Does nothing by
+    /// default.
+    fn closed(&self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+}
+
+/// Samples everything.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Always;
+
+impl Sampler for Always {
+    fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
+        Decision::sampled()
+    }
+}
+
+/// Samples nothing.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Never;
+
+impl Sampler for Never {
+    fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
+        Decision::unsampled()
+    }
+}
+
+/// The sampler of a recorder, whose panics harm nobody.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded(pub(crate) Arc<dyn Sampler>);
+
+impl Guarded {
+    pub(crate) fn decide(&self, request: &SamplingRequest<'_>, ledger: &Ledger) -> Decision {
+        guard(ledger, || self.0.decide(request)).unwrap_or(Decision::unsampled())
+    }
+
+    pub(crate) fn keep(&self, outcome: &Outcome, ledger: &Ledger) -> bool {
+        guard(ledger, || self.0.keep(outcome)).unwrap_or(false)
+    }
+
+    pub(crate) fn closed(&self, outcome: &Outcome, ledger: &Ledger) {
+        guard(ledger, || self.0.closed(outcome));
+    }
+}
+
+fn guard<R>(ledger: &Ledger, callback: impl FnOnce() -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(callback));
+    if result.is_err() {
+        ledger.catch_panic();
+    }
+    result.ok()
+}
