@@ -3,4 +3,11 @@
 // identity
 mod id;
 
+// what a request says about its trace
+mod header;
+
+pub use header::{
+    HeaderText, Sampled, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader,
+    TraceparentText,
+};
 pub use id::{ParseIdError, SegmentId, TraceId};
