@@ -4,3 +4,6 @@
 mod id;
 
 pub use id::{ParseIdError, SegmentId, TraceId};
+
+// documents
+pub mod document;
