@@ -11,3 +11,6 @@ pub use header::{
     TraceparentText,
 };
 pub use id::{ParseIdError, SegmentId, TraceId};
+
+// documents
+pub mod document;
