@@ -1,6 +1,6 @@
 //! Time: one wall reading for a trace, monotonic distances below it.
 //!
-//! The only place that asks the operating system for the time.
+//! What a trace tells about time is read here and nowhere else.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -45,12 +45,11 @@ impl Clock {
         nanos(since)
     }
 
-    /// Reads both scales at once.
-    pub(crate) fn anchor(&self) -> Anchor {
-        let tick = self.tick();
+    /// Ties the wall time just read to the monotonic scale.
+    pub(crate) fn anchor(&self, wall: SystemTime) -> Anchor {
         Anchor {
-            wall: since_epoch(self.wall()),
-            tick,
+            wall: since_epoch(wall),
+            tick: self.tick(),
         }
     }
 }

@@ -127,7 +127,10 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let left = STACK.try_with(|stack| {
             let mut stack = stack.borrow_mut();
-            let at = stack.frames.iter().rposition(|frame| frame.0 == self.token)?;
+            let at = stack
+                .frames
+                .iter()
+                .rposition(|frame| frame.0 == self.token)?;
             Some(stack.frames.remove(at))
         });
         // Dropped only here, as the last handle of a trace may do work of its own.

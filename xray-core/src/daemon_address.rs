@@ -81,7 +81,11 @@ impl FromStr for DaemonAddress {
 
     fn from_str(text: &str) -> Result<Self, ParseDaemonAddressError> {
         Self::parse(text).map_err(|reason| ParseDaemonAddressError {
-            text: text.chars().take(100).flat_map(char::escape_default).collect(),
+            text: text
+                .chars()
+                .take(100)
+                .flat_map(char::escape_default)
+                .collect(),
             reason,
         })
     }
@@ -193,10 +197,17 @@ mod tests {
             ("[::1:2000", "a bracket is not closed"),
             ("[host]:2000", "only an IPv6 address stands in brackets"),
             ("udp:127.0.0.1:2000", "an IPv6 address stands in brackets"),
-            ("udp:a:1 udp:b:2", "two words must be one `tcp:` and one `udp:`"),
+            (
+                "udp:a:1 udp:b:2",
+                "two words must be one `tcp:` and one `udp:`",
+            ),
             ("a:1 b:2 c:3", "it has more than two words"),
         ] {
-            assert_eq!(text.parse::<DaemonAddress>().unwrap_err().reason, reason, "{text}");
+            assert_eq!(
+                text.parse::<DaemonAddress>().unwrap_err().reason,
+                reason,
+                "{text}"
+            );
         }
     }
 

@@ -144,9 +144,7 @@ impl Entity {
     /// is the outermost subsegment.
     pub fn segment(&self) -> Self {
         match &self.0 {
-            Inner::Recorded(trace, key) => {
-                Self(Inner::Recorded(trace.clone(), trace.top(*key)))
-            }
+            Inner::Recorded(trace, key) => Self(Inner::Recorded(trace.clone(), trace.top(*key))),
             other => Self(other.clone()),
         }
     }
@@ -246,7 +244,11 @@ impl Entity {
     pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
         self.recorded(|trace, place| {
             let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
-            let namespace = if namespace.is_empty() { "default" } else { namespace };
+            let namespace = if namespace.is_empty() {
+                "default"
+            } else {
+                namespace
+            };
             trace.put_json(place, Field::Metadata, (namespace, key), &json);
         });
     }
@@ -362,7 +364,11 @@ impl fmt::Debug for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.trace_id(), self.id()) {
             (Some(trace_id), Some(id)) => {
-                let sampled = if self.is_sampled() { "sampled" } else { "unsampled" };
+                let sampled = if self.is_sampled() {
+                    "sampled"
+                } else {
+                    "unsampled"
+                };
                 write!(f, "Entity({trace_id}@{id}, {sampled})")
             }
             _ => f.write_str("Entity(no trace)"),
@@ -552,7 +558,9 @@ impl UnsampledRoot {
 
     fn mark(&self, clear: u32, set: u32) {
         let change = |marks| Some((marks & !clear) | set);
-        let _ = self.marks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        let _ = self
+            .marks
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
     }
 
     fn outcome(&self, of: &Unsampled, end: SystemTime) -> Outcome {

@@ -242,11 +242,18 @@ mod tests {
         ] {
             assert!(bad.parse::<TraceId>().is_err(), "{bad}");
         }
-        for bad in ["", "0000000000000000", "53995c3f42cd8ad", "53995c3f42cd8ad8a"] {
+        for bad in [
+            "",
+            "0000000000000000",
+            "53995c3f42cd8ad",
+            "53995c3f42cd8ad8a",
+        ] {
             assert!(bad.parse::<SegmentId>().is_err(), "{bad}");
         }
         assert_eq!(
-            "1-66F2A1C0-0123456789ABCDEF01234567".parse::<TraceId>().unwrap(),
+            "1-66F2A1C0-0123456789ABCDEF01234567"
+                .parse::<TraceId>()
+                .unwrap(),
             "1-66f2a1c0-0123456789abcdef01234567".parse().unwrap()
         );
     }

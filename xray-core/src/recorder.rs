@@ -5,15 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use crate::clock::{Anchor, Clock, TimeSource, since_epoch};
+use crate::TraceId;
+use crate::clock::{Clock, TimeSource, since_epoch};
 use crate::context::current;
 use crate::daemon_address::DaemonAddress;
 use crate::document::Document;
 use crate::emit::capture::Capture;
 use crate::emit::inline::InlineEmitter;
 use crate::emit::worker::WorkerEmitter;
-use crate::emit::{Emitter, Flush, Flushed, Pace};
-use crate::entity::{Entity, Inner, Segment, Unsampled, UnsampledRoot};
+use crate::emit::{Emitter, Flush, Pace};
+use crate::entity::{Segment, Unsampled, UnsampledRoot};
 use crate::entropy::{Entropy, IdSequence, RandomSource};
 use crate::environment::Environment;
 use crate::error::ConfigError;
@@ -22,7 +23,6 @@ use crate::ledger::{Documents, Entities, Events, Ledger, stripe, stripes};
 use crate::limits;
 use crate::record::trace::{Place, Start, Trace};
 use crate::sampling::{Always, Decision, Guarded, RequestFacts, Sampler, SamplingRequest};
-use crate::{SegmentId, TraceId};
 
 /// Records what one service does, and sends it to the X-Ray daemon.
 ///
@@ -82,7 +82,7 @@ impl Recorder {
             pace: Pace::default(),
             clock: Clock::default(),
             entropy: Entropy::default(),
-            environment: Lookup(Some(Arc::new(|name| std::env::var(name).ok()))),
+            environment: Lookup(Some(Box::new(|name| std::env::var(name).ok()))),
         }
     }
 
@@ -142,7 +142,7 @@ impl Recorder {
                 trace_id,
                 decision: Decision::sampled(),
                 carried: header.carried(),
-                anchor: core.anchor(now),
+                anchor: core.clock.anchor(now),
                 seed,
             };
             let (trace, key) = Trace::with_facade(start, parent);
@@ -260,20 +260,15 @@ impl<'a> SegmentBuilder<'a> {
             Sampled::Yes => Decision::sampled(),
             Sampled::No => Decision::unsampled(),
             _ => {
-                let [high, low, random] = core.entropy.draw();
+                let [random] = core.entropy.draw();
                 let request = SamplingRequest {
                     service: self.name,
                     service_type: core.common.origin.as_deref(),
-                    trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),
+                    trace_id: header.root(),
                     facts: self.facts,
                     random,
                 };
-                let decision = core.sampler.decide(&request, &core.common.ledger);
-                if !(decision.record || decision.sampled) {
-                    let header = header.clone().with_root(request.trace_id);
-                    return core.unsampled_segment(&header, now, decision, false);
-                }
-                decision
+                core.sampler.decide(&request, &core.common.ledger)
             }
         };
         if !(decision.record || decision.sampled) {
@@ -285,7 +280,7 @@ impl<'a> SegmentBuilder<'a> {
             trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),
             decision,
             carried: header.carried(),
-            anchor: core.anchor(now),
+            anchor: core.clock.anchor(now),
             seed,
         };
         let (trace, key) = Trace::with_segment(start, self.name, header.parent(), self.start);
@@ -303,13 +298,6 @@ impl fmt::Debug for SegmentBuilder<'_> {
 }
 
 impl Core {
-    fn anchor(&self, wall: SystemTime) -> Anchor {
-        Anchor {
-            wall: since_epoch(wall),
-            tick: self.clock.tick(),
-        }
-    }
-
     fn unsampled_segment(
         self: &Arc<Self>,
         header: &TraceHeader,
@@ -357,7 +345,9 @@ impl Live {
 
     pub(crate) fn insert(&self, trace: Weak<Trace>) -> Place {
         let stripe = stripe();
-        let mut live = self.0[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.0[stripe]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match live.free.pop() {
             Some(at) => {
                 live.traces[at] = Some(trace);
@@ -371,7 +361,9 @@ impl Live {
     }
 
     pub(crate) fn remove(&self, (stripe, at): Place) {
-        let mut live = self.0[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.0[stripe]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         live.traces[at] = None;
         live.free.push(at);
     }
@@ -418,8 +410,9 @@ pub struct RecorderBuilder {
 }
 
 /// Reads one variable; `None` where the environment is ignored.
-#[derive(Clone)]
-struct Lookup(Option<Arc<dyn Fn(&str) -> Option<String> + Send + Sync>>);
+struct Lookup(Option<Box<ReadVariable>>);
+
+type ReadVariable = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl RecorderBuilder {
     /// Where the daemon listens. Defaults to `127.0.0.1:2000`.
@@ -507,7 +500,7 @@ impl RecorderBuilder {
         mut self,
         lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.environment = Lookup(Some(Arc::new(lookup)));
+        self.environment = Lookup(Some(Box::new(lookup)));
         self
     }
 

@@ -31,7 +31,9 @@ impl Capture {
     /// cannot be read is left out, which no test should let happen.
     pub fn documents(&self) -> Vec<Document> {
         let documents = self.lock();
-        let read = documents.iter().filter_map(|json| Document::from_json(json).ok());
+        let read = documents
+            .iter()
+            .filter_map(|json| Document::from_json(json).ok());
         read.collect()
     }
 
@@ -41,7 +43,9 @@ impl Capture {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

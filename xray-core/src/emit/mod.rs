@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::TraceId;
 use crate::clock::Anchor;
 use crate::document::Document;
 use crate::encode::pack::Packer;
@@ -25,7 +26,6 @@ use crate::ledger::Loss;
 use crate::limits;
 use crate::record::{NodeIndex, Record, State};
 use crate::recorder::Common;
-use crate::TraceId;
 
 /// Sends finished pieces of traces somewhere.
 ///
@@ -140,11 +140,7 @@ impl Piece {
     ///     }
     /// }
     /// ```
-    pub fn send_documents(
-        mut self,
-        limit: usize,
-        mut send: impl FnMut(&[u8]) -> Result<(), Loss>,
-    ) {
+    pub fn send_documents(mut self, limit: usize, mut send: impl FnMut(&[u8]) -> Result<(), Loss>) {
         let limit = limit.max(limits::DOCUMENT_BYTES_MIN);
         let mut packer = Packer::default();
         packer.plan(&mut self, limit);

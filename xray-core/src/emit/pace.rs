@@ -25,7 +25,11 @@ impl Pace {
     /// At most so many bytes a second once a burst was sent. Zero counts as
     /// one.
     pub const fn new(bytes_per_second: u64, burst: u64) -> Self {
-        let bytes_per_second = if bytes_per_second == 0 { 1 } else { bytes_per_second };
+        let bytes_per_second = if bytes_per_second == 0 {
+            1
+        } else {
+            bytes_per_second
+        };
         Self(Some(Limits {
             bytes_per_second,
             burst,

@@ -135,7 +135,10 @@ impl Queue {
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             } else {
                 state.asleep = true;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 naps = 0;
             }
         }

@@ -82,7 +82,10 @@ impl Udp {
             if self.addresses.is_empty() {
                 self.resolve();
             }
-            let mut open = self.addresses.iter().filter_map(|address| Socket::open(*address).ok());
+            let mut open = self
+                .addresses
+                .iter()
+                .filter_map(|address| Socket::open(*address).ok());
             self.socket = open.next();
         }
         self.socket.as_ref()
@@ -101,7 +104,10 @@ impl Udp {
             self.resolve_after = Some(Instant::now() + RESOLVE_PAUSE);
             return;
         }
-        if self.resolve_after.is_some_and(|after| Instant::now() < after) {
+        if self
+            .resolve_after
+            .is_some_and(|after| Instant::now() < after)
+        {
             return;
         }
         let (tell, answer) = mpsc::channel();

@@ -51,10 +51,6 @@ pub(super) fn write(out: &mut Vec<u8>, piece: &Piece, node: NodeIndex, trim: Tri
     if !members.values.is_empty() {
         members.cause();
         members.http();
-        members.keyed(Field::Sql, ",\"sql\":{");
-        if !entity.is_segment {
-            members.keyed(Field::Aws, ",\"aws\":{");
-        }
         members.precursors();
         members.annotations();
         members.metadata();
@@ -95,7 +91,11 @@ impl<'a> Members<'a> {
 
     /// The latest value of a field that is there once.
     fn last(&self, field: Field) -> Option<&'a Value> {
-        self.values.iter().rev().find(|value| value.field == field).copied()
+        self.values
+            .iter()
+            .rev()
+            .find(|value| value.field == field)
+            .copied()
     }
 
     fn last_text(&self, field: Field) -> Option<&'a str> {
@@ -106,7 +106,11 @@ impl<'a> Members<'a> {
     }
 
     fn bounded(&mut self, text: &str, limit: usize) {
-        let limit = if self.trim == Trim::Everything { limit.min(50) } else { limit };
+        let limit = if self.trim == Trim::Everything {
+            limit.min(50)
+        } else {
+            limit
+        };
         let (text, cut) = valid::text(text, limit);
         self.trimmed += u64::from(cut);
         json::string(self.out, &text);
@@ -136,21 +140,20 @@ impl<'a> Members<'a> {
             self.raw(",\"sampling_rule_name\":");
             self.bounded(rule, limits::STRING_CHARS);
         }
-        self.raw("}");
-        for value in self.latest(Field::Aws) {
-            if self.record.key(value) != "xray" {
-                self.member(value);
-            }
-        }
-        self.raw("}");
+        self.raw("}}");
     }
 
     fn cause(&mut self) {
         let record = self.record;
-        let all = self.values.iter().filter_map(|value| match (value.field, value.stored) {
-            (Field::Exception, Stored::Exception(index)) => Some(&record.exceptions[index as usize]),
-            _ => None,
-        });
+        let all = self
+            .values
+            .iter()
+            .filter_map(|value| match (value.field, value.stored) {
+                (Field::Exception, Stored::Exception(index)) => {
+                    Some(&record.exceptions[index as usize])
+                }
+                _ => None,
+            });
         let mut exceptions: Vec<&Exception> = all.collect();
         if self.trim == Trim::Everything && exceptions.len() > limits::EXCEPTIONS {
             self.trimmed += (exceptions.len() - limits::EXCEPTIONS) as u64;
@@ -208,10 +211,11 @@ impl<'a> Members<'a> {
             (Field::HttpContentLength, "\"content_length\":"),
         ];
         let has = |values: &[&Value], fields: &[(Field, &str)]| {
-            values.iter().any(|value| fields.iter().any(|field| field.0 == value.field))
+            values
+                .iter()
+                .any(|value| fields.iter().any(|field| field.0 == value.field))
         };
-        let (is_request, is_response) =
-            (has(&self.values, &request), has(&self.values, &response));
+        let (is_request, is_response) = (has(&self.values, &request), has(&self.values, &response));
         if !is_request && !is_response {
             return;
         }
@@ -298,28 +302,6 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn keyed(&mut self, field: Field, opening: &str) {
-        let values = self.latest(field);
-        if values.is_empty() {
-            return;
-        }
-        self.raw(opening);
-        let before = self.out.len();
-        for value in values {
-            self.member(value);
-        }
-        self.out.remove(before); // the first comma
-        self.raw("}");
-    }
-
-    /// `,"key":value`
-    fn member(&mut self, value: &Value) {
-        self.raw(",");
-        json::string(self.out, self.record.key(value));
-        self.raw(":");
-        self.value(value, limits::METADATA_BYTES);
-    }
-
     fn annotations(&mut self) {
         let mut values = self.latest(Field::Annotation);
         if self.trim == Trim::Everything && values.len() > 50 {
@@ -349,7 +331,11 @@ impl<'a> Members<'a> {
             if open == Some(namespace) {
                 self.raw(",");
             } else {
-                self.raw(if open.is_none() { ",\"metadata\":{" } else { "}," });
+                self.raw(if open.is_none() {
+                    ",\"metadata\":{"
+                } else {
+                    "},"
+                });
                 open = Some(namespace);
                 json::string(self.out, namespace);
                 self.raw(":{");

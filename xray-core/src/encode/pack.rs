@@ -143,9 +143,8 @@ impl Packer {
         }
         let room = limit - ROOT_BYTES;
         if size > room {
-            let attached = |packer: &Self, child: &NodeIndex| {
-                packer.plan_of(*child).fate == Fate::Attached
-            };
+            let attached =
+                |packer: &Self, child: &NodeIndex| packer.plan_of(*child).fate == Fate::Attached;
             let children = piece.record.children(index);
             let mut largest: Vec<NodeIndex> =
                 children.filter(|child| attached(self, child)).collect();
@@ -188,7 +187,11 @@ impl Packer {
             if self.plans[child as usize].fate != Fate::Attached {
                 continue;
             }
-            let opening: &[u8] = if step.siblings { b"," } else { b",\"subsegments\":[" };
+            let opening: &[u8] = if step.siblings {
+                b","
+            } else {
+                b",\"subsegments\":["
+            };
             step.siblings = true;
             self.datagram.extend_from_slice(opening);
             self.open(child);

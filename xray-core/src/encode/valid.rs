@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn names_keep_what_is_allowed() {
         for (given, expected) in [
-            ("shop.example:8080/a%b&c#d=e+f-g@h", "shop.example:8080/a%b&c#d=e+f-g@h"),
+            (
+                "shop.example:8080/a%b&c#d=e+f-g@h",
+                "shop.example:8080/a%b&c#d=e+f-g@h",
+            ),
             ("Größe 7 東京", "Größe 7 東京"),
             ("a?b;c*d(e)!f$g~h^i<j>k\\l\"m", "a_b_c_d_e__f_g_h_i_j_k_l_m"),
             ("a\nb\u{1b}c\u{0}", "a_b_c_"),
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn limits_count_characters_not_bytes() {
-        for c in ["a", "é", "€", "𝒳"] {
+        for c in ["a", "é", "東", "𝒳"] {
             let (just, over) = (c.repeat(200), c.repeat(201));
             assert_eq!(name(&just), just);
             assert_eq!(name(&over), just);

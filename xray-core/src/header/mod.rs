@@ -232,10 +232,6 @@ impl TraceHeader {
     }
 
     /// What goes unchanged to every call of this trace; `None` when nothing does.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the segment that continues a trace")
-    )]
     pub(crate) fn carried(&self) -> Option<Arc<Carried>> {
         self.carried.clone()
     }

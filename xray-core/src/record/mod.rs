@@ -299,7 +299,13 @@ impl Record {
     /// Copies a node with its values, but not its children.
     fn copy_to(&self, to: &mut Self, old: NodeIndex, parent: Option<NodeIndex>) -> NodeIndex {
         let node = self.node(old);
-        let new = to.begin(node.id, parent, node.parent_id, self.text(node.name), node.start);
+        let new = to.begin(
+            node.id,
+            parent,
+            node.parent_id,
+            self.text(node.name),
+            node.start,
+        );
         to.node_mut(new).flags = node.flags;
         to.node_mut(new).is_segment = node.is_segment;
         let values: Vec<&Value> = self.values(old).collect();

@@ -167,7 +167,10 @@ impl Trace {
         let open = state.find(parent).map(|slot| (slot.node, slot.top));
         let (parent_node, top) = match open {
             Some((node, top)) => (Some(node), Some(top)),
-            None => (None, state.root_key.filter(|root| state.find(*root).is_some())),
+            None => (
+                None,
+                state.root_key.filter(|root| state.find(*root).is_some()),
+            ),
         };
         let parent_id = Some(parent.id);
         let node = state.record.begin(id, parent_node, parent_id, name, start);
@@ -183,7 +186,8 @@ impl Trace {
     }
 
     pub(crate) fn rename(&self, key: Key, name: &str) {
-        self.lock().with(key, |record, node| record.rename(node, name));
+        self.lock()
+            .with(key, |record, node| record.rename(node, name));
     }
 
     /// Sets and clears flags.
@@ -195,8 +199,9 @@ impl Trace {
     }
 
     pub(crate) fn put(&self, key: Key, field: Field, name: &str, stored: Stored) {
-        self.lock()
-            .with(key, |record, node| record.push(node, field, ("", name), stored));
+        self.lock().with(key, |record, node| {
+            record.push(node, field, ("", name), stored)
+        });
     }
 
     pub(crate) fn put_text(&self, key: Key, field: Field, name: &str, text: &str, limit: usize) {
@@ -533,4 +538,3 @@ impl State {
 
 /// The text of a panic's payload.
 pub(crate) use cause::panic_message;
-

@@ -17,12 +17,6 @@ pub(crate) enum Field {
     User,
     Origin,
     ServiceVersion,
-    /// A member of `aws`, under its key.
-    Aws,
-    /// A member of `sql`, under its key.
-    Sql,
-    /// A link to another segment: its trace id as text key, its id as value.
-    Link,
     Precursor,
     /// An exception that happened here.
     Exception,

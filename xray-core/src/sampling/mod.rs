@@ -95,8 +95,8 @@ pub struct SamplingRequest<'a> {
     pub service: &'a str,
     /// The AWS resource type this process runs on, such as `AWS::ECS::Container`.
     pub service_type: Option<&'a str>,
-    /// The trace that is asked about.
-    pub trace_id: TraceId,
+    /// The trace, if the caller began it.
+    pub trace_id: Option<TraceId>,
     /// The request, read lazily.
     pub facts: &'a dyn RequestFacts,
     /// 64 random bits, so that a sampler needs no generator of its own.

@@ -13,6 +13,8 @@
 //!
 //! Source: [segment documents](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html).
 
+pub(crate) mod convert;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
