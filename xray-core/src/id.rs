@@ -185,14 +185,26 @@ pub(crate) fn parse_hex(digits: &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Fills `to` with the lowest digits of `value`.
+/// Fills `to`, of an even length, with the lowest digits of `value`.
 pub(crate) fn write_hex(value: u64, to: &mut [u8]) {
     let mut rest = value;
-    for digit in to.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(rest & 0xf) as usize];
-        rest >>= 4;
+    for pair in to.rchunks_exact_mut(2) {
+        pair.copy_from_slice(&HEX_PAIR[(rest & 0xff) as usize]);
+        rest >>= 8;
     }
 }
+
+/// The two digits of each byte.
+const HEX_PAIR: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut value = 0;
+    while value < 256 {
+        pairs[value] = [digits[value >> 4], digits[value & 0xf]];
+        value += 1;
+    }
+    pairs
+};
 
 /// Value of a hex digit plus one; zero for every other byte.
 const HEX_VALUE: [u8; 256] = {

@@ -27,6 +27,10 @@ pub(crate) const KEY_CHARS: usize = 500;
 /// The same in bytes of UTF-8.
 pub(crate) const KEY_BYTES: usize = KEY_CHARS * 4;
 
+/// Annotations that X-Ray indexes in a trace
+/// ([quotas](https://docs.aws.amazon.com/general/latest/gr/xray.html)).
+pub(crate) const ANNOTATIONS: usize = 50;
+
 /// Bytes of a metadata namespace.
 pub(crate) const NAMESPACE_BYTES: usize = 200;
 

@@ -21,6 +21,7 @@ use crate::error::ConfigError;
 use crate::header::{Sampled, TraceHeader};
 use crate::ledger::{Documents, Entities, Events, Ledger, stripe, stripes};
 use crate::limits;
+use crate::record::Spare;
 use crate::record::trace::{Place, Start, Trace};
 use crate::sampling::{Always, Decision, Guarded, RequestFacts, Sampler, SamplingRequest};
 
@@ -64,6 +65,7 @@ pub(crate) struct Common {
     pub(crate) ledger: Ledger,
     pub(crate) service_version: Option<String>,
     pub(crate) origin: Option<String>,
+    pub(crate) spare: Spare,
 }
 
 impl Recorder {
@@ -560,6 +562,7 @@ impl RecorderBuilder {
                 ledger: Ledger::default(),
                 service_version: self.service_version,
                 origin: self.origin,
+                spare: Spare::default(),
             }),
             warnings: environment.wrong,
         }))

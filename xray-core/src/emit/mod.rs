@@ -221,6 +221,7 @@ impl Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         self.lose(Loss::Discarded);
+        self.common.spare.give(std::mem::take(&mut self.record));
     }
 }
 

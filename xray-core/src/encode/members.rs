@@ -21,34 +21,37 @@ pub(super) enum Trim {
 
 /// Writes `{"name":…,"id":…` up to, and without, `subsegments` and the closing
 /// brace. Returns how many values were shortened or left out.
-pub(super) fn write(out: &mut Vec<u8>, piece: &Piece, node: NodeIndex, trim: Trim) -> u64 {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    scratch: &mut Vec<Value>,
+    piece: &Piece,
+    node: NodeIndex,
+    trim: Trim,
+) -> u64 {
     let record = &piece.record;
     let entity = record.node(node);
+    scratch.clear();
+    scratch.extend(record.values(node));
+    scratch.reverse();
+    let present = scratch
+        .iter()
+        .fold(0, |present, value| present | bit(value.field));
     let mut members = Members {
         out,
         record,
-        values: record.values(node).collect(),
+        values: scratch,
+        present,
         trim,
         trimmed: 0,
     };
-    members.values.reverse();
     members.identity(&piece.head, node);
-    for (flag, text) in [
-        (Flags::ERROR, ",\"error\":true"),
-        (Flags::THROTTLE, ",\"throttle\":true"),
-        (Flags::FAULT, ",\"fault\":true"),
-        (Flags::REMOTE, ",\"namespace\":\"remote\""),
-        (Flags::AWS, ",\"namespace\":\"aws\""),
-        (Flags::TRACED, ",\"traced\":true"),
-    ] {
-        if entity.flags.has(flag) {
-            members.raw(text);
-        }
+    if entity.flags != Flags::NONE {
+        members.flags(entity.flags);
     }
     if entity.is_segment {
         members.segment(piece);
     }
-    if !members.values.is_empty() {
+    if present != 0 {
         members.cause();
         members.http();
         members.precursors();
@@ -58,11 +61,17 @@ pub(super) fn write(out: &mut Vec<u8>, piece: &Piece, node: NodeIndex, trim: Tri
     members.trimmed
 }
 
+const fn bit(field: Field) -> u32 {
+    1 << field as u32
+}
+
 struct Members<'a> {
     out: &'a mut Vec<u8>,
     record: &'a Record,
     /// Oldest first.
-    values: Vec<&'a Value>,
+    values: &'a [Value],
+    /// The fields that occur among the values, a bit each.
+    present: u32,
     trim: Trim,
     trimmed: u64,
 }
@@ -89,13 +98,31 @@ impl<'a> Members<'a> {
         }
     }
 
+    fn flags(&mut self, flags: Flags) {
+        for (flag, text) in [
+            (Flags::ERROR, ",\"error\":true"),
+            (Flags::THROTTLE, ",\"throttle\":true"),
+            (Flags::FAULT, ",\"fault\":true"),
+            (Flags::REMOTE, ",\"namespace\":\"remote\""),
+            (Flags::AWS, ",\"namespace\":\"aws\""),
+            (Flags::TRACED, ",\"traced\":true"),
+        ] {
+            if flags.has(flag) {
+                self.raw(text);
+            }
+        }
+    }
+
+    fn has(&self, field: Field) -> bool {
+        self.present & bit(field) != 0
+    }
+
     /// The latest value of a field that is there once.
     fn last(&self, field: Field) -> Option<&'a Value> {
-        self.values
-            .iter()
-            .rev()
-            .find(|value| value.field == field)
-            .copied()
+        if !self.has(field) {
+            return None;
+        }
+        self.values.iter().rev().find(|value| value.field == field)
     }
 
     fn last_text(&self, field: Field) -> Option<&'a str> {
@@ -144,6 +171,9 @@ impl<'a> Members<'a> {
     }
 
     fn cause(&mut self) {
+        if !self.has(Field::Exception) && !self.has(Field::CauseLink) {
+            return;
+        }
         let record = self.record;
         let all = self
             .values
@@ -210,12 +240,8 @@ impl<'a> Members<'a> {
             (Field::HttpStatus, "\"status\":"),
             (Field::HttpContentLength, "\"content_length\":"),
         ];
-        let has = |values: &[&Value], fields: &[(Field, &str)]| {
-            values
-                .iter()
-                .any(|value| fields.iter().any(|field| field.0 == value.field))
-        };
-        let (is_request, is_response) = (has(&self.values, &request), has(&self.values, &response));
+        let is_request = request.iter().any(|field| self.has(field.0));
+        let is_response = response.iter().any(|field| self.has(field.0));
         if !is_request && !is_response {
             return;
         }
@@ -246,6 +272,9 @@ impl<'a> Members<'a> {
     }
 
     fn precursors(&mut self) {
+        if !self.has(Field::Precursor) {
+            return;
+        }
         let mut opening = ",\"precursor_ids\":[\"";
         let ids: Vec<u64> = self
             .values
@@ -265,64 +294,46 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Of the values under one key the latest, where the first one stood.
-    fn latest(&self, field: Field) -> Vec<&'a Value> {
-        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
-        let mut latest: Vec<&'a Value> = Vec::new();
-        for value in self.values.iter().filter(|value| value.field == field) {
-            let key = self.valid_key(value);
-            // A few keys are compared faster than hashed.
-            let known = if latest.len() < 16 {
-                latest.iter().position(|known| self.valid_key(known) == key)
-            } else {
-                if places.is_empty() {
-                    let keys = latest.iter().map(|known| self.valid_key(known));
-                    places = keys.zip(0..).collect();
-                }
-                places.get(&key).copied()
-            };
-            match known {
-                Some(at) => latest[at] = value,
-                None => {
-                    if !places.is_empty() {
-                        places.insert(key, latest.len());
-                    }
-                    latest.push(value);
-                }
-            }
-        }
-        latest
-    }
-
-    fn valid_key(&self, value: &Value) -> Cow<'a, str> {
-        let key = self.record.key(value);
-        match value.field {
-            Field::Annotation => valid::key(key),
-            _ => Cow::Borrowed(key),
-        }
-    }
-
     fn annotations(&mut self) {
-        let mut values = self.latest(Field::Annotation);
-        if self.trim == Trim::Everything && values.len() > 50 {
-            self.trimmed += values.len() as u64 - 50;
-            values.truncate(50);
+        if !self.has(Field::Annotation) {
+            return;
         }
         let mut opening = ",\"annotations\":{";
-        for value in &values {
+        let mut written = 0;
+        let latest = Latest::of(self, Field::Annotation);
+        for (at, value) in self.values.iter().enumerate() {
+            if !latest.has(self, at) {
+                continue;
+            }
+            if self.trim == Trim::Everything && written == limits::ANNOTATIONS {
+                self.trimmed += 1;
+                continue;
+            }
+            written += 1;
             self.raw(opening);
             opening = ",";
-            json::string(self.out, &valid::key(self.record.key(value)));
-            self.raw(":");
+            self.key(&valid::key(self.record.key(value)));
             self.value(value, limits::ANNOTATION_CHARS);
         }
-        if !values.is_empty() {
-            self.raw("}");
-        }
+        self.raw("}");
+    }
+
+    /// `"key":` for a key that needs no escapes.
+    fn key(&mut self, key: &str) {
+        self.raw("\"");
+        self.raw(key);
+        self.raw("\":");
     }
 
     fn metadata(&mut self) {
-        let mut values = self.latest(Field::Metadata);
+        if !self.has(Field::Metadata) {
+            return;
+        }
+        let latest = Latest::of(self, Field::Metadata);
+        let mut values: Vec<&Value> = (0..self.values.len())
+            .filter(|at| latest.has(self, *at))
+            .map(|at| &self.values[at])
+            .collect();
         // One object a namespace; the sort is stable, so keys keep their order.
         values.sort_by_key(|value| self.record.metadata_key(value).0);
         let mut open: Option<&str> = None;
@@ -344,9 +355,7 @@ impl<'a> Members<'a> {
             self.raw(":");
             self.value(value, limits::METADATA_BYTES);
         }
-        if open.is_some() {
-            self.raw("}}");
-        }
+        self.raw("}}");
     }
 
     fn value(&mut self, value: &Value, limit: usize) {
@@ -375,6 +384,54 @@ impl<'a> Members<'a> {
                 self.raw("\"");
             }
             Stored::Exception(_) => self.raw("null"),
+        }
+    }
+}
+
+/// Which of the values under one key is the latest. Few keys are compared
+/// with each other, many are hashed.
+enum Latest<'a> {
+    Few(Field),
+    Many(HashMap<Cow<'a, str>, usize>),
+}
+
+impl<'a> Latest<'a> {
+    fn of(members: &Members<'a>, field: Field) -> Self {
+        let all = members.values.iter().enumerate();
+        let mine = all.filter(|(_, value)| value.field == field);
+        let usual = |value: &Value| {
+            field != Field::Annotation || valid::is_usual_key(members.record.key(value))
+        };
+        if members.values.len() <= 16 && mine.clone().all(|(_, value)| usual(value)) {
+            return Self::Few(field);
+        }
+        Self::Many(
+            mine.map(|(at, value)| (valid_key(members.record, value), at))
+                .collect(),
+        )
+    }
+
+    fn has(&self, members: &Members<'a>, at: usize) -> bool {
+        let value = &members.values[at];
+        match self {
+            Self::Few(field) => {
+                let same = |later: &Value| {
+                    later.field == *field && members.record.is_same_key(later, value)
+                };
+                value.field == *field && !members.values[at + 1..].iter().any(same)
+            }
+            Self::Many(places) => places.get(&valid_key(members.record, value)) == Some(&at),
+        }
+    }
+}
+
+fn valid_key<'a>(record: &'a Record, value: &Value) -> Cow<'a, str> {
+    match value.field {
+        Field::Annotation => valid::key(record.key(value)),
+        // The boundary belongs to the key: `a` + `bc` is not `ab` + `c`.
+        _ => {
+            let (namespace, key) = record.metadata_key(value);
+            Cow::Owned(format!("{namespace}\0{key}"))
         }
     }
 }

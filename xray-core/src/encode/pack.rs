@@ -12,7 +12,7 @@ use super::members::{self, Trim};
 use crate::emit::Piece;
 use crate::ledger::Loss;
 use crate::limits;
-use crate::record::{Node, NodeIndex, State};
+use crate::record::{Node, NodeIndex, State, Value};
 
 /// `,"subsegments":[` and `]`
 const CHILDREN_BYTES: usize = 17;
@@ -24,6 +24,7 @@ const ROOT_BYTES: usize = 102;
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bodies: Vec<u8>,
+    values: Vec<Value>,
     plans: Vec<Plan>,
     /// Outermost entities of the documents to come, last one first.
     roots: Vec<NodeIndex>,
@@ -96,13 +97,19 @@ impl Packer {
         }
         let start = self.bodies.len();
         let room = limit - ROOT_BYTES - 1;
-        let mut trimmed = members::write(&mut self.bodies, piece, index, Trim::Nothing);
+        let mut trimmed = members::write(
+            &mut self.bodies,
+            &mut self.values,
+            piece,
+            index,
+            Trim::Nothing,
+        );
         if self.bodies.len() - start > room {
             let excess = self.bodies.len() - start - room;
             let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
             for trim in [metadata, Trim::Everything] {
                 self.bodies.truncate(start);
-                trimmed = members::write(&mut self.bodies, piece, index, trim);
+                trimmed = members::write(&mut self.bodies, &mut self.values, piece, index, trim);
                 if self.bodies.len() - start <= room {
                     break;
                 }

@@ -8,8 +8,7 @@ use crate::limits;
 /// A name of 1 to 200 characters: letters, digits, white space and
 /// `_ . : / % & # = + - @`.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b" _.:/%&#=+-@".contains(&byte);
-    if !text.is_empty() && text.len() <= limits::NAME_CHARS && text.bytes().all(usual) {
+    if is_usual(text, limits::NAME_CHARS, &NAME) {
         return Cow::Borrowed(text);
     }
     let allowed = |c: char| {
@@ -21,11 +20,43 @@ pub(crate) fn name(text: &str) -> Cow<'_, str> {
 
 /// An annotation key of 1 to 500 characters: `A-Z a-z 0-9 _ .`.
 pub(crate) fn key(text: &str) -> Cow<'_, str> {
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
-    if !text.is_empty() && text.len() <= limits::KEY_CHARS && text.bytes().all(usual) {
+    if is_usual_key(text) {
         return Cow::Borrowed(text);
     }
-    replace(text, limits::KEY_CHARS, |c| c.is_ascii() && usual(c as u8))
+    let allowed = |c: char| c.is_ascii() && KEY[usize::from(c as u8)];
+    replace(text, limits::KEY_CHARS, allowed)
+}
+
+/// Whether an annotation key is valid as it stands.
+pub(crate) fn is_usual_key(text: &str) -> bool {
+    is_usual(text, limits::KEY_CHARS, &KEY)
+}
+
+fn is_usual(text: &str, limit: usize, allowed: &[bool; 256]) -> bool {
+    let bytes = text.as_bytes();
+    let known = bytes.iter().all(|byte| allowed[usize::from(*byte)]);
+    known && !bytes.is_empty() && bytes.len() <= limit
+}
+
+/// The ASCII part of what a name may hold.
+const NAME: [bool; 256] = table(b" _.:/%&#=+-@");
+/// What a key may hold.
+const KEY: [bool; 256] = table(b"_.");
+
+/// Letters, digits and some more.
+const fn table(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < more.len() {
+        table[more[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 fn replace(text: &str, limit: usize, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -5,11 +5,13 @@
 //! thread by a move. Nothing is serialised here, nothing recurses.
 
 mod cause;
+mod spare;
 pub(crate) mod trace;
 mod value;
 
 pub use cause::{AnyError, ErrorKind};
 pub(crate) use cause::{Exception, Seen};
+pub(crate) use spare::Spare;
 pub use value::{AnnotationValue, Tally};
 pub(crate) use value::{Field, Stored};
 
@@ -250,9 +252,28 @@ impl Record {
         self.text(value.key)
     }
 
+    /// Whether two values of one field have the same key.
+    pub(crate) fn is_same_key(&self, one: &Value, other: &Value) -> bool {
+        one.split == other.split && self.key(one) == self.key(other)
+    }
+
     /// Namespace and key of a metadata value.
     pub(crate) fn metadata_key(&self, value: &Value) -> (&str, &str) {
         self.text(value.key).split_at(usize::from(value.split))
+    }
+
+    /// Forgets everything, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.nodes.clear();
+        self.values.clear();
+        self.text.clear();
+        self.exceptions.clear();
+        self.bytes = 0;
+    }
+
+    /// Whether it is small enough to be kept for another trace.
+    pub(crate) fn is_small(&self) -> bool {
+        self.text.capacity() <= 16 << 10 && self.nodes.capacity() <= 256
     }
 
     /// Children of `node` in the order they began.

@@ -128,6 +128,7 @@ impl Trace {
 
     fn new(start: Start, root: RootState) -> Arc<Self> {
         let core = start.core;
+        let record = core.common.spare.take();
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             place: core.live.insert(this.clone()),
             core,
@@ -136,7 +137,7 @@ impl Trace {
             carried: start.carried,
             anchor: start.anchor,
             state: Mutex::new(State {
-                record: Record::with_usual_capacity(),
+                record,
                 open: Vec::with_capacity(4),
                 free: Vec::new(),
                 ids: IdSequence(start.seed),
@@ -200,7 +201,7 @@ impl Trace {
 
     pub(crate) fn put(&self, key: Key, field: Field, name: &str, stored: Stored) {
         self.lock().with(key, |record, node| {
-            record.push(node, field, ("", name), stored)
+            record.push(node, field, ("", name), stored);
         });
     }
 

@@ -1,1 +1,0 @@
-//! What recording costs, beside its peers.
