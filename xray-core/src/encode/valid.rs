@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
 use crate::limits;
 
 /// A name of 1 to 200 characters: letters, digits, white space and
@@ -12,8 +14,11 @@ pub(crate) fn name(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let allowed = |c: char| {
-        let separator = c.is_whitespace() && !c.is_control();
-        c.is_alphanumeric() || separator || "_.:/%&#=+-@".contains(c)
+        use GeneralCategoryGroup::{Letter, Number, Separator};
+        if c.is_ascii() {
+            return NAME[usize::from(c as u8)];
+        }
+        matches!(c.general_category_group(), Letter | Number | Separator)
     };
     replace(text, limits::NAME_CHARS, allowed)
 }
