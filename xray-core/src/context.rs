@@ -56,6 +56,16 @@ pub fn suppressed<F>(future: F) -> Scoped<F> {
     Scoped::new(suppressed_entity(), future)
 }
 
+/// The current entity, if nothing is to be recorded below it.
+pub(crate) fn suppression() -> Option<Entity> {
+    let suppressing = |stack: &RefCell<Stack>| {
+        let stack = stack.borrow();
+        let (_, entity) = stack.frames.last()?;
+        entity.is_suppressed().then(|| entity.clone())
+    };
+    STACK.try_with(suppressing).ok().flatten()
+}
+
 fn suppressed_entity() -> Entity {
     let current = current();
     let (core, carried) = match &current.0 {

@@ -9,10 +9,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::clock::Clock;
 use crate::context::{self, Entered, Scoped};
 use crate::header::{Carried, Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
@@ -20,7 +21,7 @@ use crate::limits;
 use crate::record::trace::{Key, Trace, panic_message};
 use crate::record::{AnnotationValue, AnyError, Field, Flags, Stored, Tally};
 use crate::recorder::Core;
-use crate::sampling::{Decision, Outcome};
+use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::{SegmentId, TraceId};
 
 /// A segment or subsegment, as everyone but its owner sees it.
@@ -563,7 +564,7 @@ impl UnsampledRoot {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
     }
 
-    fn outcome(&self, of: &Unsampled, end: SystemTime) -> Outcome {
+    fn outcome<'a>(&self, of: &Unsampled, clock: &'a Clock) -> Outcome<'a> {
         let marks = self.marks.load(Ordering::Relaxed);
         let status = marks as u16;
         Outcome {
@@ -576,7 +577,7 @@ impl UnsampledRoot {
                 _ => Class::Ok,
             },
             status: (status != 0).then_some(status),
-            duration: end.duration_since(self.start).unwrap_or(Duration::ZERO),
+            elapsed: Elapsed::Since(self.start, clock),
         }
     }
 }
@@ -635,7 +636,7 @@ impl Drop for Segment {
     fn drop(&mut self) {
         if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
             if let Some(core) = &of.core {
-                let outcome = root.outcome(of, core.clock.wall());
+                let outcome = root.outcome(of, &core.clock);
                 core.sampler.closed(&outcome, &core.common.ledger);
             }
         } else {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::TraceId;
 use crate::clock::{Clock, TimeSource, since_epoch};
-use crate::context::current;
+use crate::context::suppression;
 use crate::daemon_address::DaemonAddress;
 use crate::document::Document;
 use crate::emit::capture::Capture;
@@ -150,7 +150,8 @@ impl Recorder {
             let (trace, key) = Trace::with_facade(start, parent);
             return Segment::recorded(trace, key);
         }
-        core.unsampled_segment(header, now, Decision::unsampled(), false)
+        let words = core.entropy.draw();
+        core.unsampled_segment(header, now, words, Decision::unsampled(), false)
     }
 
     /// What happened to all segments and subsegments so far.
@@ -253,16 +254,15 @@ impl<'a> SegmentBuilder<'a> {
         let now = core.clock.wall();
         let absent = TraceHeader::default();
         let header = self.header.unwrap_or(&absent);
-        let current = current();
-        if current.is_suppressed() {
-            let header = current.header();
-            return core.unsampled_segment(&header, now, Decision::unsampled(), true);
+        let [random, words @ ..] = core.entropy.draw::<4>();
+        if let Some(entity) = suppression() {
+            let header = entity.header();
+            return core.unsampled_segment(&header, now, words, Decision::unsampled(), true);
         }
         let decision = match header.sampled() {
             Sampled::Yes => Decision::sampled(),
             Sampled::No => Decision::unsampled(),
             _ => {
-                let [random] = core.entropy.draw();
                 let request = SamplingRequest {
                     service: self.name,
                     service_type: core.common.origin.as_deref(),
@@ -274,7 +274,7 @@ impl<'a> SegmentBuilder<'a> {
             }
         };
         if !(decision.record || decision.sampled) {
-            return core.unsampled_segment(header, now, decision, false);
+            return core.unsampled_segment(header, now, words, decision, false);
         }
         let [high, low, seed] = core.entropy.draw_unique();
         let start = Start {
@@ -304,11 +304,11 @@ impl Core {
         self: &Arc<Self>,
         header: &TraceHeader,
         now: SystemTime,
+        [high, low, seed]: [u64; 3],
         decision: Decision,
         suppressed: bool,
     ) -> Segment {
         self.common.ledger.begin_unsampled();
-        let [high, low, seed] = self.entropy.draw();
         let entity = Unsampled {
             core: Some(self.clone()),
             trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),

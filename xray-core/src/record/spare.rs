@@ -23,10 +23,10 @@ impl Spare {
             return;
         }
         record.clear();
-        if let Ok(mut kept) = self.0.try_lock() {
-            if kept.len() < KEPT {
-                kept.push(record);
-            }
+        if let Ok(mut kept) = self.0.try_lock()
+            && kept.len() < KEPT
+        {
+            kept.push(record);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::entropy::IdSequence;
 use crate::header::Carried;
 use crate::limits;
 use crate::recorder::Core;
-use crate::sampling::{Decision, Outcome};
+use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::{SegmentId, TraceId};
 
 /// Names an entity of a trace: a place among the open ones, and the id that
@@ -370,7 +370,7 @@ impl Trace {
         }
     }
 
-    fn outcome(&self, state: &State, node: NodeIndex) -> Outcome {
+    fn outcome(&self, state: &State, node: NodeIndex) -> Outcome<'static> {
         let record = &state.record;
         let root = record.node(node);
         let status = record
@@ -385,7 +385,7 @@ impl Trace {
             decision: self.decision.clone(),
             class: Class::of_flags(root.flags),
             status,
-            duration: Duration::from_nanos((root.end - root.start).unsigned_abs()),
+            elapsed: Elapsed::Known(Duration::from_nanos(root.end.abs_diff(root.start))),
         }
     }
 

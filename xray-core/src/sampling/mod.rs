@@ -6,9 +6,10 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::TraceId;
+use crate::clock::Clock;
 use crate::entity::Class;
 use crate::ledger::Ledger;
 
@@ -123,9 +124,9 @@ impl fmt::Debug for SamplingRequest<'_> {
 }
 
 /// How a root ended, as told to its sampler.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 #[non_exhaustive]
-pub struct Outcome {
+pub struct Outcome<'a> {
     /// The trace.
     pub trace_id: TraceId,
     /// The decision it ran under.
@@ -134,8 +135,26 @@ pub struct Outcome {
     pub class: Class,
     /// HTTP status of the response, if one was recorded.
     pub status: Option<u16>,
+    pub(crate) elapsed: Elapsed<'a>,
+}
+
+/// The time a root took, looked up only when asked for.
+#[derive(Debug)]
+pub(crate) enum Elapsed<'a> {
+    Known(Duration),
+    Since(SystemTime, &'a Clock),
+}
+
+impl Outcome<'_> {
     /// From begin to close.
-    pub duration: Duration,
+    pub fn duration(&self) -> Duration {
+        match self.elapsed {
+            Elapsed::Known(duration) => duration,
+            Elapsed::Since(start, clock) => {
+                clock.wall().duration_since(start).unwrap_or(Duration::ZERO)
+            }
+        }
+    }
 }
 
 /// Decides which traces are recorded and sent.
@@ -166,14 +185,14 @@ pub trait Sampler: fmt::Debug + Send + Sync + 'static {
 
     /// Whether a root that was recorded but not sampled is sent after all.
     /// Nothing is kept by default.
-    fn keep(&self, outcome: &Outcome) -> bool {
+    fn keep(&self, outcome: &Outcome<'_>) -> bool {
         let _ = outcome;
         false
     }
 
     /// Hears of every root that closed, unsampled ones too. Does nothing by
     /// default.
-    fn closed(&self, outcome: &Outcome) {
+    fn closed(&self, outcome: &Outcome<'_>) {
         let _ = outcome;
     }
 }
@@ -215,11 +234,11 @@ impl Guarded {
         guard(ledger, || self.0.decide(request)).unwrap_or(Decision::unsampled())
     }
 
-    pub(crate) fn keep(&self, outcome: &Outcome, ledger: &Ledger) -> bool {
+    pub(crate) fn keep(&self, outcome: &Outcome<'_>, ledger: &Ledger) -> bool {
         guard(ledger, || self.0.keep(outcome)).unwrap_or(false)
     }
 
-    pub(crate) fn closed(&self, outcome: &Outcome, ledger: &Ledger) {
+    pub(crate) fn closed(&self, outcome: &Outcome<'_>, ledger: &Ledger) {
         guard(ledger, || self.0.closed(outcome));
     }
 }

@@ -1,1 +1,0 @@
-//! Programs that show X-Ray for Rust at work.
