@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::context::{self, Entered, Scoped};
-use crate::header::{Carried, Sampled, TraceHeader};
+use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
 use crate::record::trace::{Key, Trace, panic_message};
@@ -57,9 +57,8 @@ pub(crate) enum Inner {
 #[derive(Clone)]
 pub(crate) struct Unsampled {
     pub(crate) core: Option<Arc<Core>>,
-    pub(crate) trace_id: TraceId,
-    pub(crate) id: SegmentId,
-    pub(crate) carried: Option<Arc<Carried>>,
+    /// What is told to whoever is called.
+    pub(crate) header: TraceHeader,
     /// Everything below is unsampled, new segments too.
     pub(crate) suppressed: bool,
 }
@@ -86,7 +85,7 @@ impl Entity {
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
             Inner::Nothing => None,
-            Inner::Unsampled(unsampled) => Some(unsampled.trace_id),
+            Inner::Unsampled(unsampled) => unsampled.header.root(),
             Inner::Recorded(trace, _) => Some(trace.trace_id),
         }
     }
@@ -96,7 +95,7 @@ impl Entity {
     pub fn id(&self) -> Option<SegmentId> {
         match &self.0 {
             Inner::Nothing => None,
-            Inner::Unsampled(unsampled) => Some(unsampled.id),
+            Inner::Unsampled(unsampled) => unsampled.header.parent(),
             Inner::Recorded(_, key) => Some(key.id),
         }
     }
@@ -121,12 +120,7 @@ impl Entity {
     pub fn header(&self) -> TraceHeader {
         match &self.0 {
             Inner::Nothing => TraceHeader::default(),
-            Inner::Unsampled(unsampled) => TraceHeader::from_carried(
-                unsampled.trace_id,
-                Some(unsampled.id),
-                Sampled::No,
-                unsampled.carried.clone(),
-            ),
+            Inner::Unsampled(unsampled) => unsampled.header.clone(),
             Inner::Recorded(trace, key) => TraceHeader::from_carried(
                 trace.trace_id,
                 Some(key.id),
@@ -479,7 +473,7 @@ impl SubsegmentBuilder<'_> {
     pub fn begin(self) -> Subsegment {
         let inner = match &self.parent.0 {
             Inner::Nothing => {
-                context::missing();
+                context::missing(self.name);
                 Inner::Nothing
             }
             Inner::Unsampled(unsampled) => {
@@ -568,7 +562,7 @@ impl UnsampledRoot {
         let marks = self.marks.load(Ordering::Relaxed);
         let status = marks as u16;
         Outcome {
-            trace_id: of.trace_id,
+            trace_id: of.header.root(),
             decision: self.decision.clone(),
             class: match marks >> 16 {
                 1 => Class::Error,

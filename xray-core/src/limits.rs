@@ -58,6 +58,9 @@ pub(crate) const EXCEPTIONS: usize = 16;
 /// in 32 bits and an entity that is annotated for ever within bounds.
 pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
 
+/// Bytes of each document that are left to hooks, where there are any.
+pub(crate) const HOOK_BYTES: usize = 512;
+
 /// Levels of subsegments in one document; what lies deeper leaves as a
 /// document of its own. Each level is two of JSON, and common readers stop at
 /// 128 of those.

@@ -30,6 +30,7 @@ pub(crate) struct Packer {
     roots: Vec<NodeIndex>,
     path: Vec<Step>,
     datagram: Vec<u8>,
+    limit: usize,
 }
 
 /// What is to become of one node.
@@ -64,6 +65,8 @@ impl Packer {
     /// Plans the documents of `piece`, none larger than `limit`. May be called
     /// again with a smaller one: what was sent is left out then.
     pub(crate) fn plan(&mut self, piece: &mut Piece, limit: usize) {
+        self.limit = limit;
+        let limit = (limit - piece.common.hooks.room()).max(limits::DOCUMENT_BYTES_MIN / 2);
         self.bodies.clear();
         self.plans.clear();
         self.roots.clear();
@@ -208,9 +211,16 @@ impl Packer {
                 siblings: false,
             });
         }
+        let hooks = &piece.common.hooks;
+        let hooked = if hooks.is_empty() {
+            Ok(())
+        } else {
+            hooks.run(&mut self.datagram, self.limit)
+        };
         Some(Packed {
             datagram: &self.datagram,
             entities,
+            hooked,
         })
     }
 
@@ -257,6 +267,8 @@ impl Packer {
 pub(crate) struct Packed<'a> {
     pub(crate) datagram: &'a [u8],
     pub(crate) entities: u64,
+    /// What the hooks said.
+    pub(crate) hooked: Result<(), Loss>,
 }
 
 /// The size of the largest metadata value that may stay so that `excess` bytes

@@ -381,7 +381,7 @@ impl Trace {
                 _ => None,
             });
         Outcome {
-            trace_id: self.trace_id,
+            trace_id: Some(self.trace_id),
             decision: self.decision.clone(),
             class: Class::of_flags(root.flags),
             status,
