@@ -22,6 +22,7 @@ use crate::record::trace::{Key, Trace, panic_message};
 use crate::record::{AnnotationValue, AnyError, Field, Flags, Stored, Tally};
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
+use crate::sql::Sql;
 use crate::{SegmentId, TraceId};
 
 /// A segment or subsegment, as everyone but its owner sees it.
@@ -257,6 +258,36 @@ impl Entity {
     /// [`mark`](Self::mark).
     pub fn http_response(&self, response: HttpResponse) {
         self.recorded(|trace, key| response.record(trace, key));
+    }
+
+    /// Records a member of the `aws` block: of a call, `operation`, `region`,
+    /// `request_id`, `table_name` and the like; of a segment, what it runs on.
+    /// `xray` is written by the recorder itself and is left out.
+    ///
+    /// Source: [segment documents, AWS resource data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-aws).
+    pub fn aws(&self, key: &str, value: impl Serialize) {
+        if key == "xray" {
+            return;
+        }
+        self.recorded(|trace, place| {
+            let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
+            trace.put_json(place, Field::Aws, ("", key), &json);
+        });
+    }
+
+    /// Records what is known of a query.
+    pub fn sql(&self, sql: &Sql<'_>) {
+        self.recorded(|trace, key| sql.record(trace, key));
+    }
+
+    /// Links the segment to one of another trace, such as the message that is
+    /// worked on here. X-Ray keeps links on segments only, so this writes to
+    /// [`segment()`](Self::segment); the service takes 20 and may ignore them.
+    pub fn link(&self, trace_id: TraceId, id: SegmentId) {
+        self.recorded(|trace, key| {
+            let link = format!("{trace_id}@{id}");
+            trace.put_text(trace.top(key), Field::Link, "", &link, usize::MAX);
+        });
     }
 
     /// Sets error, throttle or fault, in place of what was set before.

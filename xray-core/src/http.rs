@@ -134,7 +134,7 @@ impl HttpResponse {
 
 /// Cuts query, fragment and user information out of a URL: what stands before
 /// the user information, and what stands after it.
-fn without_secrets(url: &str) -> (&str, &str) {
+pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let url = &url[..end];
     let Some(scheme) = url.find("://") else {

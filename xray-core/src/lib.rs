@@ -24,6 +24,7 @@ mod future;
 mod http;
 mod live;
 mod record;
+mod sql;
 
 // what becomes of it
 pub mod document;
@@ -53,3 +54,4 @@ pub use ledger::{Documents, Entities, Events, Loss};
 pub use record::{AnnotationValue, AnyError, ErrorKind, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{Always, Decision, Never, Outcome, RequestFacts, Sampler, SamplingRequest};
+pub use sql::{Preparation, Sql};

@@ -47,6 +47,9 @@ pub(crate) const STRING_BYTES: usize = STRING_CHARS * 4;
 /// Bytes of one metadata value: more could never be sent.
 pub(crate) const METADATA_BYTES: usize = DOCUMENT_BYTES_MAX;
 
+/// Bytes of one text of the `sql` block.
+pub(crate) const SQL_BYTES: usize = 16 << 10;
+
 /// Bytes of an exception's message.
 pub(crate) const MESSAGE_BYTES: usize = 4_096;
 /// Bytes of an exception's type.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse};
+use super::{Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse, Link, Sql};
 use crate::SegmentId;
 use crate::emit::Piece;
 use crate::encode::{json, valid};
@@ -120,6 +120,34 @@ fn put(piece: &Piece, document: &mut Document, value: &Value) {
         Field::ServiceVersion => {
             let version = plain(limits::STRING_CHARS);
             document.service.insert("version".to_owned(), version);
+        }
+        Field::Aws => {
+            let key = record.key(value).to_owned();
+            document.aws.insert(key, plain(limits::SQL_BYTES));
+        }
+        Field::Sql => {
+            let sql = document.sql.get_or_insert_with(Sql::default);
+            let long = || plain(limits::SQL_BYTES).as_str().map(str::to_owned);
+            match record.key(value) {
+                "connection_string" => sql.connection_string = long(),
+                "url" => sql.url = long(),
+                "sanitized_query" => sql.sanitized_query = long(),
+                "database_type" => sql.database_type = long(),
+                "database_version" => sql.database_version = long(),
+                "driver_version" => sql.driver_version = long(),
+                "user" => sql.user = text(),
+                _ => sql.preparation = long(),
+            }
+        }
+        Field::Link => {
+            let link = plain(usize::MAX);
+            if let Some((trace_id, id)) = link.as_str().and_then(|link| link.split_once('@')) {
+                document.links.push(Link {
+                    trace_id: trace_id.to_owned(),
+                    id: id.to_owned(),
+                    ..Link::default()
+                });
+            }
         }
         Field::Precursor => {
             if let Stored::Id(id) = value.stored {

@@ -54,6 +54,12 @@ pub(super) fn write(
     if present != 0 {
         members.cause();
         members.http();
+        members.block(Field::Sql, ",\"sql\":{");
+        if !entity.is_segment {
+            members.block(Field::Aws, ",\"aws\":{");
+        } else if members.has(Field::Link) {
+            members.links();
+        }
         members.precursors();
         members.annotations();
         members.metadata();
@@ -167,7 +173,63 @@ impl<'a> Members<'a> {
             self.raw(",\"sampling_rule_name\":");
             self.bounded(rule, limits::STRING_CHARS);
         }
-        self.raw("}}");
+        self.raw("}");
+        if self.has(Field::Aws) {
+            self.raw(",");
+            self.members(Field::Aws);
+        }
+        self.raw("}");
+    }
+
+    fn block(&mut self, field: Field, opening: &str) {
+        if self.has(field) {
+            self.raw(opening);
+            self.members(field);
+            self.raw("}");
+        }
+    }
+
+    /// `"key":value` for the latest value under each key.
+    fn members(&mut self, field: Field) {
+        let latest = Latest::of(self, field);
+        let mut separator = "";
+        for (at, value) in self.values.iter().enumerate() {
+            if latest.has(self, at) {
+                self.raw(separator);
+                separator = ",";
+                json::string(self.out, self.record.key(value));
+                self.raw(":");
+                let user = field == Field::Sql && self.record.key(value) == "user";
+                let limit = if user {
+                    limits::STRING_CHARS
+                } else {
+                    limits::SQL_BYTES
+                };
+                self.value(value, limit);
+            }
+        }
+    }
+
+    fn links(&mut self) {
+        let mut opening = ",\"links\":[";
+        for value in self
+            .values
+            .iter()
+            .filter(|value| value.field == Field::Link)
+        {
+            if let Stored::Text(text) = value.stored
+                && let Some((trace_id, id)) = self.record.text(text).split_once('@')
+            {
+                self.raw(opening);
+                opening = ",";
+                self.raw("{\"trace_id\":\"");
+                self.raw(trace_id);
+                self.raw("\",\"id\":\"");
+                self.raw(id);
+                self.raw("\"}");
+            }
+        }
+        self.raw("]");
     }
 
     fn cause(&mut self) {
