@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -19,7 +20,7 @@ use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
 use crate::record::trace::{Key, Trace, panic_message};
-use crate::record::{AnnotationValue, AnyError, Field, Flags, Stored, Tally};
+use crate::record::{AnnotationValue, AnyError, ExceptionReport, Field, Flags, Stored, Tally};
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::sql::Sql;
@@ -176,14 +177,16 @@ impl Entity {
     /// # Errors
     ///
     /// Whatever the closure returns.
+    #[track_caller]
     pub fn try_in_subsegment<T, E: AnyError<K>, K>(
         &self,
         name: &str,
         work: impl FnOnce(&Subsegment) -> Result<T, E>,
     ) -> Result<T, E> {
+        let location = Location::caller();
         crate::future::run(self.begin_subsegment(name), work, |handle, result| {
             if let Err(error) = result {
-                handle.record_fault(error);
+                handle.record(error, Class::Fault, location);
             }
         })
     }
@@ -295,20 +298,29 @@ impl Entity {
         self.recorded(|trace, key| trace.flag(key, class.flags(), Class::ALL_FLAGS));
     }
 
-    /// Records an error of ours: `fault`, with the error and its sources.
+    /// Records an error of ours: `fault`, with the error, its sources, and the
+    /// place of this call.
+    #[track_caller]
     pub fn record_fault<K>(&self, error: &impl AnyError<K>) {
-        self.record(error, Flags::FAULT);
+        self.record(error, Class::Fault, Location::caller());
     }
 
-    /// Records an error of the caller's: `error`, with the error and its
-    /// sources.
+    /// Records an error of the caller's: `error`, with the error, its sources,
+    /// and the place of this call.
+    #[track_caller]
     pub fn record_error<K>(&self, error: &impl AnyError<K>) {
-        self.record(error, Flags::ERROR);
+        self.record(error, Class::Error, Location::caller());
     }
 
-    fn record<K>(&self, error: &impl AnyError<K>, flags: Flags) {
+    pub(crate) fn record<K>(
+        &self,
+        error: &impl AnyError<K>,
+        class: Class,
+        location: &'static Location<'static>,
+    ) {
         self.recorded(|trace, key| {
-            trace.record_error(key, error.kind(), error.as_error(), false, flags);
+            let (kind, error) = (error.kind(), error.as_error());
+            trace.record_error(key, kind, error, location, class.flags());
         });
     }
 
@@ -317,9 +329,16 @@ impl Entity {
         self.record_exception("panic", panic_message(payload), Class::Fault);
     }
 
-    /// Records an exception that is no Rust error, under a type of its own.
+    /// Records an exception that is no Rust error; short for
+    /// [`report_exception`](Self::report_exception).
     pub fn record_exception(&self, kind: &str, message: &str, class: Class) {
-        self.recorded(|trace, key| trace.record_exception(key, kind, message, class.flags()));
+        self.report_exception(&ExceptionReport::new(kind, message), class);
+    }
+
+    /// Records an exception that is no Rust error, with all that is known of
+    /// it.
+    pub fn report_exception(&self, report: &ExceptionReport<'_>, class: Class) {
+        self.recorded(|trace, key| trace.record_exception(key, report, class.flags()));
     }
 
     /// Names siblings that had to be done before this one could begin.

@@ -51,7 +51,7 @@ pub use header::{
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{ParseIdError, SegmentId, TraceId};
 pub use ledger::{Documents, Entities, Events, Loss};
-pub use record::{AnnotationValue, AnyError, ErrorKind, Tally};
+pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{Always, Decision, Never, Outcome, RequestFacts, Sampler, SamplingRequest};
 pub use sql::{Preparation, Sql};

@@ -54,6 +54,10 @@ pub(crate) const SQL_BYTES: usize = 16 << 10;
 pub(crate) const MESSAGE_BYTES: usize = 4_096;
 /// Bytes of an exception's type.
 pub(crate) const EXCEPTION_KIND_BYTES: usize = 250;
+/// Frames of a stack, as in the SDK for Java.
+pub(crate) const STACK_FRAMES: usize = 50;
+/// Bytes of the texts of a frame.
+pub(crate) const FRAME_BYTES: usize = 250;
 /// Links followed in a chain of sources.
 pub(crate) const EXCEPTIONS: usize = 16;
 

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse, Link, Sql};
+use super::{
+    Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse, Link, Sql, StackFrame,
+};
 use crate::SegmentId;
 use crate::emit::Piece;
 use crate::encode::{json, valid};
@@ -207,8 +209,20 @@ fn exception(document: &mut Document, exception: &crate::record::Exception) {
             message: Some(bounded(&exception.message, limits::MESSAGE_BYTES + 1)),
             remote: exception.remote,
             cause: exception.cause.map(id),
+            truncated: (exception.truncated > 0).then_some(exception.truncated),
+            skipped: (exception.skipped > 0).then_some(exception.skipped),
+            stack: exception.stack.iter().map(frame).collect(),
             ..Exception::default()
         });
+    }
+}
+
+fn frame(frame: &crate::record::Frame) -> StackFrame {
+    StackFrame {
+        path: Some(frame.path.to_string()),
+        line: Some(frame.line),
+        label: Some(frame.label.to_string()),
+        ..StackFrame::default()
     }
 }
 

@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use super::{json, valid};
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
-use crate::record::{Exception, Field, Flags, NodeIndex, Record, State, Stored, Value};
+use crate::record::{Exception, Field, Flags, Frame, NodeIndex, Record, State, Stored, Value};
 
 /// How much is left out so that an entity fits: each step keeps less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trim {
     Nothing,
+    /// The stacks of exceptions.
+    Stacks,
     /// Metadata values of more than this many bytes.
     Metadata(usize),
     /// All texts of `sql`, `aws` and exceptions to a few characters, and
@@ -281,7 +283,38 @@ impl<'a> Members<'a> {
             self.out.extend_from_slice(&cause.to_text());
             self.raw("\"");
         }
+        let mut truncated = exception.truncated;
+        if self.trim == Trim::Nothing {
+            self.stack(&exception.stack);
+        } else if !exception.stack.is_empty() {
+            self.trimmed += 1;
+            truncated += exception.stack.len() as u32;
+        }
+        for (name, count) in [("truncated", truncated), ("skipped", exception.skipped)] {
+            if count > 0 {
+                self.raw(",");
+                self.key(name);
+                json::integer(self.out, count);
+            }
+        }
         self.raw("}");
+    }
+
+    fn stack(&mut self, stack: &[Frame]) {
+        let mut opening = ",\"stack\":[{\"path\":";
+        for frame in stack {
+            self.raw(opening);
+            opening = ",{\"path\":";
+            json::string(self.out, &frame.path);
+            self.raw(",\"line\":");
+            json::integer(self.out, frame.line);
+            self.raw(",\"label\":");
+            json::string(self.out, &frame.label);
+            self.raw("}");
+        }
+        if !stack.is_empty() {
+            self.raw("]");
+        }
     }
 
     fn id(&mut self, bits: u64) {
@@ -425,7 +458,7 @@ impl<'a> Members<'a> {
             Stored::Text(text) => self.bounded(self.record.text(text), limit),
             Stored::Json(text) => {
                 let largest = match self.trim {
-                    Trim::Nothing => usize::MAX,
+                    Trim::Nothing | Trim::Stacks => usize::MAX,
                     Trim::Metadata(bytes) => bytes,
                     Trim::Everything => 0,
                 };

@@ -110,7 +110,7 @@ impl Packer {
         if self.bodies.len() - start > room {
             let excess = self.bodies.len() - start - room;
             let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
-            for trim in [metadata, Trim::Everything] {
+            for trim in [Trim::Stacks, metadata, Trim::Everything] {
                 self.bodies.truncate(start);
                 trimmed = members::write(&mut self.bodies, &mut self.values, piece, index, trim);
                 if self.bodies.len() - start <= room {

@@ -9,8 +9,8 @@ mod spare;
 pub(crate) mod trace;
 mod value;
 
-pub use cause::{AnyError, ErrorKind};
-pub(crate) use cause::{Exception, Seen};
+pub use cause::{AnyError, ErrorKind, ExceptionReport};
+pub(crate) use cause::{Exception, Frame, Seen};
 pub(crate) use spare::Spare;
 pub use value::{AnnotationValue, Tally};
 pub(crate) use value::{Field, Stored};

@@ -4,13 +4,15 @@
 //! [`Piece`]: all of it when the root closes, finished subtrees earlier when
 //! the trace grows, late children on their own.
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
 use super::value::Tallied;
 use super::{
-    AnnotationValue, Field, Flags, NodeIndex, Record, Seen, State as NodeState, Stored, Tally,
+    AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Record, Seen, State as NodeState,
+    Stored, Tally,
 };
 use crate::clock::Anchor;
 use crate::emit::{Piece, PieceHead};
@@ -246,7 +248,7 @@ impl Trace {
         key: Key,
         kind: &str,
         error: &dyn std::error::Error,
-        remote: bool,
+        location: &'static Location<'static>,
         flags: Flags,
     ) {
         // The error's text is made by foreign code: never under the lock.
@@ -255,14 +257,14 @@ impl Trace {
             let fork = IdSequence(state.ids.next().get());
             (state.find(key).and_then(|slot| slot.seen), fork)
         };
-        let cause = Cause::of_error(kind, error, remote, seen, || ids.next());
+        let cause = Cause::of_error(kind, error, location, seen, || ids.next());
         self.record_cause(key, cause, flags);
     }
 
     /// Records an exception that is no error, such as a panic.
-    pub(crate) fn record_exception(&self, key: Key, kind: &str, message: &str, flags: Flags) {
+    pub(crate) fn record_exception(&self, key: Key, report: &ExceptionReport<'_>, flags: Flags) {
         let id = self.lock().ids.next();
-        self.record_cause(key, Cause::plain(kind, message, id), flags);
+        self.record_cause(key, Cause::reported(report, id), flags);
     }
 
     fn record_cause(&self, key: Key, cause: Cause, flags: Flags) {
