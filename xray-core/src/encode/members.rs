@@ -267,7 +267,7 @@ impl<'a> Members<'a> {
 
     /// Of the values under one key the latest, where the first one stood.
     fn latest(&self, field: Field) -> Vec<&'a Value> {
-        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        let mut places: HashMap<(&'a str, Cow<'a, str>), usize> = HashMap::new();
         let mut latest: Vec<&'a Value> = Vec::new();
         for value in self.values.iter().filter(|value| value.field == field) {
             let key = self.valid_key(value);
@@ -294,11 +294,12 @@ impl<'a> Members<'a> {
         latest
     }
 
-    fn valid_key(&self, value: &Value) -> Cow<'a, str> {
-        let key = self.record.key(value);
+    /// Namespace and key; annotations have no namespace.
+    fn valid_key(&self, value: &Value) -> (&'a str, Cow<'a, str>) {
+        let (namespace, key) = self.record.metadata_key(value);
         match value.field {
-            Field::Annotation => valid::key(key),
-            _ => Cow::Borrowed(key),
+            Field::Annotation => (namespace, valid::key(key)),
+            _ => (namespace, Cow::Borrowed(key)),
         }
     }
 
