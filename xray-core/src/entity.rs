@@ -634,6 +634,9 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
+            if std::thread::panicking() {
+                self.mark(Class::Fault);
+            }
             if let Some(core) = &of.core {
                 let outcome = root.outcome(of, core.clock.wall());
                 core.sampler.closed(&outcome, &core.common.ledger);
