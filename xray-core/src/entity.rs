@@ -323,7 +323,7 @@ impl Entity {
 
     fn on_segment(&self, field: Field, text: &str) {
         self.recorded(|trace, key| {
-            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES + 1);
+            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES);
         });
     }
 

@@ -428,9 +428,7 @@ impl Drop for Trace {
 
 fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
     let stored = match value {
-        AnnotationValue::Text(text) => {
-            Stored::Text(record.store(text, limits::ANNOTATION_BYTES + 1))
-        }
+        AnnotationValue::Text(text) => Stored::Text(record.store(text, limits::ANNOTATION_BYTES)),
         AnnotationValue::Integer(number) => Stored::Integer(*number),
         AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
         AnnotationValue::Float(number) => Stored::Float(*number),
