@@ -503,16 +503,15 @@ impl State {
     /// as much as there is open, so enough must be closed to pay for it.
     fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
         let open = self.open.len() - self.free.len();
+        let open_bytes = self.record.bytes() - self.closed_bytes;
+        let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
+            || self.closed >= limits::STREAM_ENTITIES)
+            && self.closed_bytes >= open_bytes;
         match self.root {
-            RootState::Open => {
-                let open_bytes = self.record.bytes() - self.closed_bytes;
-                sampled
-                    && (self.closed_bytes >= limits::STREAM_BYTES
-                        || self.closed >= limits::STREAM_ENTITIES)
-                    && self.closed_bytes >= open_bytes
-            }
+            RootState::Open => sampled && has_grown,
             RootState::Sent | RootState::Discarded => {
-                self.record.node(node).parent().is_none() && open <= 16 + 4 * self.closed
+                let is_outermost = self.record.node(node).parent().is_none();
+                has_grown || (is_outermost && open <= 16 + 4 * self.closed)
             }
         }
     }
