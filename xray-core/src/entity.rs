@@ -368,7 +368,7 @@ impl Entity {
 
     fn on_segment(&self, field: Field, text: &str) {
         self.recorded(|trace, key| {
-            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES + 1);
+            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES);
         });
     }
 
@@ -679,6 +679,9 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
+            if std::thread::panicking() {
+                self.mark(Class::Fault);
+            }
             if let Some(core) = &of.core {
                 let outcome = root.outcome(of, &core.clock);
                 core.sampler.closed(&outcome, &core.common.ledger);

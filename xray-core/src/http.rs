@@ -75,7 +75,7 @@ impl<'a> HttpRequest<'a> {
 
     pub(crate) fn record(&self, trace: &Trace, key: Key) {
         let put = |field, text: &str| {
-            trace.put_text(key, field, "", text, limits::STRING_BYTES + 1);
+            trace.put_text(key, field, "", text, limits::STRING_BYTES);
         };
         put(Field::HttpMethod, self.method);
         let (origin, path) = without_secrets(self.url);

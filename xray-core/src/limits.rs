@@ -36,13 +36,13 @@ pub(crate) const NAMESPACE_BYTES: usize = 200;
 
 /// Characters of an annotation's text (schema).
 pub(crate) const ANNOTATION_CHARS: usize = 1_000;
-/// The same in bytes of UTF-8.
-pub(crate) const ANNOTATION_BYTES: usize = ANNOTATION_CHARS * 4;
+/// The same in bytes of UTF-8, and one character more to tell that it was cut.
+pub(crate) const ANNOTATION_BYTES: usize = (ANNOTATION_CHARS + 1) * 4;
 
 /// Characters of the strings in `http`, and of `user` (schema).
 pub(crate) const STRING_CHARS: usize = 250;
-/// The same in bytes of UTF-8.
-pub(crate) const STRING_BYTES: usize = STRING_CHARS * 4;
+/// The same in bytes of UTF-8, and one character more to tell that it was cut.
+pub(crate) const STRING_BYTES: usize = (STRING_CHARS + 1) * 4;
 
 /// Bytes of one metadata value: more could never be sent.
 pub(crate) const METADATA_BYTES: usize = DOCUMENT_BYTES_MAX;

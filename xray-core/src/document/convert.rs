@@ -76,7 +76,7 @@ fn document(piece: &Piece, index: NodeIndex, outermost: bool) -> Document {
     let mut values: Vec<&Value> = record.values(index).collect();
     values.reverse();
     for value in values {
-        put(piece, &mut document, value);
+        put(piece, &mut document, node.is_segment, value);
     }
     document
 }
@@ -102,12 +102,14 @@ fn constants(piece: &Piece, document: &mut Document) {
     document.aws.insert("xray".to_owned(), sdk.into());
 }
 
-fn put(piece: &Piece, document: &mut Document, value: &Value) {
+fn put(piece: &Piece, document: &mut Document, is_segment: bool, value: &Value) {
     let record = &piece.record;
     let plain = |limit| json_value(piece, value, limit);
     let text = || plain(limits::STRING_CHARS).as_str().map(str::to_owned);
     let number = || plain(0).as_u64();
     match value.field {
+        // Below a facade there is no segment that could say it.
+        Field::User | Field::Origin | Field::ServiceVersion | Field::Link if !is_segment => {}
         Field::HttpMethod => request(document).method = text(),
         Field::HttpUrl => request(document).url = text(),
         Field::HttpUserAgent => request(document).user_agent = text(),

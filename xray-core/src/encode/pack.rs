@@ -274,16 +274,16 @@ pub(crate) struct Packed<'a> {
 /// The size of the largest metadata value that may stay so that `excess` bytes
 /// go.
 fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
-    let mut sizes = members::metadata_sizes(&piece.record, index);
+    let sizes = members::metadata_sizes(&piece.record, index);
     let mut gone = 0;
-    while gone < excess {
-        match sizes.pop() {
-            // The mark that stays behind takes some of the room.
-            Some(size) => gone += size.saturating_sub(40),
-            None => return 0,
+    for size in sizes.into_iter().rev() {
+        // The mark that stays behind takes some of the room.
+        gone += size.saturating_sub(40);
+        if gone >= excess {
+            return size - 1;
         }
     }
-    sizes.last().copied().unwrap_or(0)
+    0
 }
 
 impl Piece {

@@ -431,9 +431,7 @@ impl Drop for Trace {
 
 fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
     let stored = match value {
-        AnnotationValue::Text(text) => {
-            Stored::Text(record.store(text, limits::ANNOTATION_BYTES + 1))
-        }
+        AnnotationValue::Text(text) => Stored::Text(record.store(text, limits::ANNOTATION_BYTES)),
         AnnotationValue::Integer(number) => Stored::Integer(*number),
         AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
         AnnotationValue::Float(number) => Stored::Float(*number),
@@ -508,16 +506,15 @@ impl State {
     /// as much as there is open, so enough must be closed to pay for it.
     fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
         let open = self.open.len() - self.free.len();
+        let open_bytes = self.record.bytes() - self.closed_bytes;
+        let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
+            || self.closed >= limits::STREAM_ENTITIES)
+            && self.closed_bytes >= open_bytes;
         match self.root {
-            RootState::Open => {
-                let open_bytes = self.record.bytes() - self.closed_bytes;
-                sampled
-                    && (self.closed_bytes >= limits::STREAM_BYTES
-                        || self.closed >= limits::STREAM_ENTITIES)
-                    && self.closed_bytes >= open_bytes
-            }
+            RootState::Open => sampled && has_grown,
             RootState::Sent | RootState::Discarded => {
-                self.record.node(node).parent().is_none() && open <= 16 + 4 * self.closed
+                let is_outermost = self.record.node(node).parent().is_none();
+                has_grown || (is_outermost && open <= 16 + 4 * self.closed)
             }
         }
     }
