@@ -265,7 +265,7 @@ impl<'a> SegmentBuilder<'a> {
         if !(decision.record || decision.sampled) {
             return core.unsampled(header, now, words, decision, false);
         }
-        let [high, low, seed] = core.entropy.draw_unique();
+        let [high, low, seed] = core.entropy.unique(words);
         let start = Start {
             core: core.clone(),
             trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),
