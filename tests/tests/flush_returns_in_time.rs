@@ -96,7 +96,7 @@ fn waited_for_inside_block_on() {
 
 #[test]
 fn awaited_on_smol() {
-    in_every_state(|flush| smol::block_on(flush));
+    in_every_state(smol::block_on);
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Trace {
 
     pub(crate) fn put(&self, key: Key, field: Field, name: &str, stored: Stored) {
         self.lock().with(key, |record, node| {
-            record.push(node, field, ("", name), stored)
+            record.push(node, field, ("", name), stored);
         });
     }
 
