@@ -51,8 +51,8 @@ impl WorkerEmitter {
             let mut batch = VecDeque::new();
             while queue.take(&mut batch) == Next::Send {
                 while let Some(piece) = batch.pop_front() {
-                    sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
-                    queue.finish();
+                    let in_time = sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
+                    queue.finish(in_time);
                 }
             }
         })?;
@@ -115,7 +115,9 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) {
+    /// Packs and sends; `false` when a shutdown's time was over before.
+    pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) -> bool {
+        let mut in_time = true;
         self.packer.plan(&mut piece, self.limit);
         while let Some(packed) = self.packer.next(&piece) {
             let (entities, bytes) = (packed.entities, packed.datagram.len());
@@ -135,9 +137,11 @@ impl Sender {
                     }
                 }
             };
+            in_time &= verdict != Err(Loss::Shutdown);
             piece.decide(entities, verdict);
             self.packer.advance(&mut piece);
         }
+        in_time
     }
 }
 
