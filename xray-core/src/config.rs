@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, TimeSource};
 use crate::context::ContextMissing;
@@ -10,14 +11,14 @@ use crate::document::Document;
 use crate::emit::capture::Capture;
 use crate::emit::hook::Keep;
 use crate::emit::inline::InlineEmitter;
-use crate::emit::worker::WorkerEmitter;
+use crate::emit::worker::{Watched, WorkerEmitter};
 use crate::emit::{Emitter, Pace};
 use crate::entropy::{Entropy, RandomSource};
 use crate::environment::Environment;
 use crate::error::ConfigError;
 use crate::limits;
 use crate::live::Live;
-use crate::recorder::{Common, Core, Recorder};
+use crate::recorder::{Common, Core, OpenLimits, Recorder};
 use crate::report::{Report, report};
 use crate::sampling::{Always, Guarded, Sampler};
 
@@ -47,6 +48,8 @@ pub struct RecorderBuilder {
     document_limit: usize,
     queue_pieces: usize,
     queue_bytes: usize,
+    show_after: Option<Duration>,
+    open: OpenLimits,
     pace: Pace,
     clock: Clock,
     entropy: Entropy,
@@ -78,6 +81,11 @@ impl RecorderBuilder {
             document_limit: limits::DOCUMENT_BYTES,
             queue_pieces: limits::QUEUE_PIECES,
             queue_bytes: limits::QUEUE_BYTES,
+            show_after: Some(limits::SHOW_AFTER),
+            open: OpenLimits {
+                open_traces: limits::OPEN_TRACES,
+                open_entities: limits::OPEN_ENTITIES,
+            },
             pace: Pace::default(),
             clock: Clock::default(),
             entropy: Entropy::default(),
@@ -185,6 +193,28 @@ impl RecorderBuilder {
         self
     }
 
+    /// How long something may be open before it is shown as in progress, so
+    /// that long work can be seen while it goes on. Looked after by the
+    /// emission thread, within twice that time; `None` never shows anything.
+    /// Defaults to one minute.
+    pub fn show_after(mut self, age: Option<Duration>) -> Self {
+        self.show_after = age;
+        self
+    }
+
+    /// What may be open at once, against handles that are never closed: traces
+    /// in this recorder, and segments and subsegments in one trace. Of too many
+    /// traces the oldest is given up, as `limit_open`; what is begun in a trace
+    /// that is full is not recorded, as `limit_children`, and what it calls gets
+    /// the header of its parent. Defaults to 100,000 and 250,000.
+    pub fn open_limits(mut self, traces: usize, entities: usize) -> Self {
+        self.open = OpenLimits {
+            open_traces: traces,
+            open_entities: entities,
+        };
+        self
+    }
+
     /// How fast the emission thread may send; see [`Pace`].
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
@@ -248,11 +278,13 @@ impl RecorderBuilder {
         let address = environment.daemon_address.or(self.daemon_address.take());
         let address = address.unwrap_or_default();
         let queue = (self.queue_pieces, self.queue_bytes);
+        let watched = Watched::default();
         let emitter: Box<dyn Emitter> =
             match std::mem::replace(&mut self.emission, Emission::Inline) {
                 // A recorder that is off needs no thread.
                 Emission::Thread if self.enabled => {
-                    let started = WorkerEmitter::start(address, given, queue, self.pace);
+                    let watched = watched.clone();
+                    let started = WorkerEmitter::start(address, given, queue, self.pace, watched);
                     Box::new(started.map_err(ConfigError::Thread)?)
                 }
                 Emission::Thread | Emission::Inline => {
@@ -260,7 +292,10 @@ impl RecorderBuilder {
                 }
                 Emission::Custom(emitter) => emitter,
             };
-        Ok(self.assemble(emitter, environment.wrong))
+        let show_after = self.show_after;
+        let recorder = self.assemble(emitter, environment.wrong);
+        watched.set(&recorder, show_after);
+        Ok(recorder)
     }
 
     /// A recorder that keeps its documents; there is nothing in it that can
@@ -277,7 +312,8 @@ impl RecorderBuilder {
             entropy: self.entropy,
             sampler: Guarded(self.sampler),
             emitter,
-            live: Live::new(),
+            live: Live::new(self.open.open_traces),
+            limits: self.open,
             common: Arc::new(self.common),
             warnings,
         }))

@@ -496,6 +496,15 @@ pub enum Namespace {
     Remote,
 }
 
+impl Namespace {
+    const fn flag(self) -> Flags {
+        match self {
+            Self::Aws => Flags::AWS,
+            Self::Remote => Flags::REMOTE,
+        }
+    }
+}
+
 /// A subsegment about to begin.
 #[derive(Debug)]
 #[must_use = "nothing begins before `begin`"]
@@ -533,13 +542,20 @@ impl SubsegmentBuilder<'_> {
                 Inner::Unsampled(unsampled.clone())
             }
             Inner::Recorded(trace, key) => {
-                let child = trace.begin(*key, self.name, self.start);
-                match self.namespace {
-                    None => {}
-                    Some(Namespace::Aws) => trace.flag(child, Flags::AWS, Flags::NONE),
-                    Some(Namespace::Remote) => trace.flag(child, Flags::REMOTE, Flags::NONE),
+                match trace.begin(*key, self.name, self.start) {
+                    Some(child) => {
+                        if let Some(namespace) = self.namespace {
+                            trace.flag(child, namespace.flag(), Flags::NONE);
+                        }
+                        Inner::Recorded(trace.clone(), child)
+                    }
+                    // Not recorded, but what it calls still finds its parent.
+                    None => Inner::Unsampled(Unsampled {
+                        core: Some(trace.core.clone()),
+                        header: self.parent.header(),
+                        suppressed: false,
+                    }),
                 }
-                Inner::Recorded(trace.clone(), child)
             }
         };
         Subsegment(Entity(inner))

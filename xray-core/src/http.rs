@@ -89,9 +89,13 @@ impl<'a> HttpRequest<'a> {
         }
         if let Some(client_ip) = self.client_ip {
             put(Field::HttpClientIp, client_ip);
-            if self.forwarded {
-                trace.put(key, Field::HttpForwarded, "", Stored::Boolean(true));
-            }
+            // Said in either case, as a later request replaces an earlier one.
+            trace.put(
+                key,
+                Field::HttpForwarded,
+                "",
+                Stored::Boolean(self.forwarded),
+            );
         }
     }
 }

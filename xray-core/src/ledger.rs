@@ -18,6 +18,10 @@ pub enum Loss {
     HookDropped,
     /// A hook panicked, maybe before it redacted what it was there for.
     HookPanic,
+    /// Its trace had too many open entities.
+    LimitChildren,
+    /// Its trace was the oldest of too many that nobody closed.
+    LimitOpen,
     /// The queue to the emission thread was full.
     QueueFull,
     /// Nothing listened at the daemon's address.
@@ -39,10 +43,12 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason, in the order of [`Loss::name`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Discarded,
         Self::HookDropped,
         Self::HookPanic,
+        Self::LimitChildren,
+        Self::LimitOpen,
         Self::NoAddress,
         Self::QueueFull,
         Self::Refused,
@@ -59,6 +65,8 @@ impl Loss {
             Self::Discarded => "discarded",
             Self::HookDropped => "hook_dropped",
             Self::HookPanic => "hook_panic",
+            Self::LimitChildren => "limit_children",
+            Self::LimitOpen => "limit_open",
             Self::NoAddress => "no_address",
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",

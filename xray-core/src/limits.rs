@@ -71,7 +71,12 @@ pub(crate) const HOOK_BYTES: usize = 512;
 /// Levels of subsegments in one document; what lies deeper leaves as a
 /// document of its own. Each level is two of JSON, and common readers stop at
 /// 128 of those.
-pub(crate) const DOCUMENT_DEPTH: u16 = 50;
+pub(crate) const DOCUMENT_DEPTH: u16 = 40;
+/// Levels of JSON in one metadata value, on top of those.
+pub(crate) const METADATA_DEPTH: usize = 32;
+
+/// How long something may be open before it is shown as in progress.
+pub(crate) const SHOW_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Closed bytes (estimated) after which finished subtrees leave an open trace:
 /// about one datagram.
@@ -79,6 +84,16 @@ pub(crate) const STREAM_BYTES: usize = 56_000;
 
 /// Closed entities after which finished subtrees leave an open trace.
 pub(crate) const STREAM_ENTITIES: usize = 500;
+
+/// Open entities of one trace by default; what is begun beyond is not recorded.
+pub(crate) const OPEN_ENTITIES: usize = 250_000;
+
+/// Traces alive at once by default; beyond, the oldest is given up.
+pub(crate) const OPEN_TRACES: usize = 100_000;
+
+/// Closed bytes (estimated) a trace that is not sampled may hold back until its
+/// root closes.
+pub(crate) const UNDECIDED_BYTES: usize = 1 << 20;
 
 /// Pieces the queue to the emission thread holds by default.
 pub(crate) const QUEUE_PIECES: usize = 4_096;

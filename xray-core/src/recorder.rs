@@ -56,8 +56,17 @@ pub(crate) struct Core {
     pub(crate) sampler: Guarded,
     pub(crate) emitter: Box<dyn Emitter>,
     pub(crate) live: Live,
+    pub(crate) limits: OpenLimits,
     pub(crate) common: Arc<Common>,
     pub(crate) warnings: Vec<ConfigError>,
+}
+
+/// What may be open at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenLimits {
+    pub(crate) open_traces: usize,
+    /// Of one trace.
+    pub(crate) open_entities: usize,
 }
 
 /// What even a finished piece on its way out needs.
@@ -166,6 +175,19 @@ impl Recorder {
         let pieces = self.0.live.traces().into_iter();
         let pieces = pieces.filter_map(|trace| trace.snapshot());
         pieces.flat_map(|piece| piece.to_documents()).collect()
+    }
+
+    /// Sends everything that is open and was begun at least `age` ago as in
+    /// progress, once, so that it can be seen before it is done; its finished
+    /// form replaces it. The emission thread does so by itself, see
+    /// [`RecorderBuilder::show_after`]; call it where there is none, or before
+    /// the process is stopped with work under way.
+    pub fn show_open(&self, age: Duration) {
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+        let before = self.0.clock.tick().saturating_sub(age);
+        for trace in self.0.live.traces() {
+            trace.show_open(before);
+        }
     }
 
     /// How many segments and subsegments are not closed.

@@ -173,13 +173,14 @@ fn nothing_changes_after_the_close() {
 
 #[test]
 fn every_way_to_close_closes_once() {
+    type Close = dyn Fn(Segment, Subsegment);
     let (recorder, capture, _) = capture();
     let begin = || {
         let segment = recorder.begin_segment("a");
         let child = segment.begin_subsegment("b");
         (segment, child)
     };
-    let ways: [(&str, Box<dyn Fn(Segment, Subsegment)>); 4] = [
+    let ways: [(&str, Box<Close>); 4] = [
         (
             "close",
             Box::new(|segment, child| {

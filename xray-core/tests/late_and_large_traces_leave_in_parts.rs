@@ -9,6 +9,7 @@
 mod common;
 
 use common::balance;
+use xray_core::document::Document;
 use xray_core::{Capture, Entity, Recorder, TraceHeader};
 
 fn ids(capture: &Capture) -> Vec<String> {
@@ -67,9 +68,7 @@ fn children_of_a_closed_child_keep_their_parent() {
     let documents = capture.documents();
     let parent = |name: &str| {
         let outer = documents.iter().find(|d| d.name == name);
-        let inner = documents
-            .iter()
-            .flat_map(xray_core::document::Document::walk);
+        let inner = documents.iter().flat_map(Document::walk);
         let within = inner.filter(|d| d.subsegments.iter().any(|s| s.name == name));
         outer
             .and_then(|d| d.parent_id.clone())

@@ -21,10 +21,18 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+/// Shows the epoch of these tests; its monotonic scale began long before.
+fn clock() -> Arc<ManualClock> {
+    let clock = ManualClock::at(at(0));
+    clock.advance(Duration::from_secs(12_345));
+    clock.set_wall(at(EPOCH));
+    Arc::new(clock)
+}
+
 #[test]
 fn a_manual_clock_gives_exact_times() {
     let capture = Capture::new(65_474);
-    let clock = Arc::new(ManualClock::at(at(EPOCH)));
+    let clock = clock();
     let recorder = builder(capture.clone())
         .clock(clock.clone())
         .build()
@@ -56,7 +64,7 @@ fn a_manual_clock_gives_exact_times() {
 fn a_step_of_the_wall_clock_changes_no_duration() {
     for wall in [EPOCH - 3_600, EPOCH, EPOCH + 3_600, 0] {
         let capture = Capture::new(65_474);
-        let clock = Arc::new(ManualClock::at(at(EPOCH)));
+        let clock = clock();
         let recorder = builder(capture.clone())
             .clock(clock.clone())
             .build()

@@ -114,7 +114,9 @@ fn put(piece: &Piece, document: &mut Document, is_segment: bool, value: &Value) 
         Field::HttpUrl => request(document).url = text(),
         Field::HttpUserAgent => request(document).user_agent = text(),
         Field::HttpClientIp => request(document).client_ip = text(),
-        Field::HttpForwarded => request(document).x_forwarded_for = true,
+        Field::HttpForwarded => {
+            request(document).x_forwarded_for = matches!(value.stored, Stored::Boolean(true));
+        }
         Field::HttpStatus => {
             response(document).status = number().and_then(|status| u16::try_from(status).ok());
         }

@@ -68,7 +68,17 @@ pub struct Piece {
     /// Entities neither written nor dropped.
     unwritten: u64,
     bytes: usize,
-    snapshot: bool,
+    purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be sent: what is closed.
+    Finished,
+    /// To be sent: what is open. Its entities are booked when they close.
+    InProgress,
+    /// To be looked at.
+    Snapshot,
 }
 
 /// What the documents of a piece have in common.
@@ -96,8 +106,16 @@ impl Piece {
             record,
             undecided: 1,
             unwritten: closed as u64,
-            snapshot: false,
+            purpose: Purpose::Finished,
         }
+    }
+
+    /// What has been open for long, as one document until it is packed.
+    pub(crate) fn in_progress(common: &Arc<Common>, head: PieceHead, record: Record) -> Self {
+        let mut piece = Self::snapshot(common, head, record);
+        piece.undecided = 1;
+        piece.purpose = Purpose::InProgress;
+        piece
     }
 
     /// A copy of a trace under way, which is in no ledger.
@@ -109,7 +127,7 @@ impl Piece {
             record,
             undecided: 0,
             unwritten: 0,
-            snapshot: true,
+            purpose: Purpose::Snapshot,
         }
     }
 
@@ -161,8 +179,25 @@ impl Piece {
         crate::document::convert::documents(self)
     }
 
-    pub(crate) fn is_snapshot(&self) -> bool {
-        self.snapshot
+    /// Whether a node in that state is written with this piece.
+    pub(crate) fn writes(&self, state: State) -> bool {
+        match state {
+            State::Closed => true,
+            State::Open => self.purpose != Purpose::Finished,
+            State::Moved => false,
+        }
+    }
+
+    /// Books entities as they leave, unless they are still open.
+    fn book_entities(&mut self, entities: u64, verdict: Result<(), Loss>) {
+        if self.purpose != Purpose::Finished {
+            return;
+        }
+        self.unwritten -= entities;
+        match verdict {
+            Ok(()) => self.common.ledger.write_entities(entities),
+            Err(reason) => self.common.ledger.drop_entities(reason, entities),
+        }
     }
 
     /// Books that this many documents are to come: more than was thought are
@@ -178,17 +213,12 @@ impl Piece {
 
     /// Books one document with its entities.
     pub(crate) fn decide(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        let ledger = &self.common.ledger;
         self.undecided -= 1;
-        self.unwritten -= entities;
+        self.book_entities(entities, verdict);
         match verdict {
-            Ok(()) => {
-                ledger.send_document();
-                ledger.write_entities(entities);
-            }
+            Ok(()) => self.common.ledger.send_document(),
             Err(reason) => {
-                ledger.lose_document(reason);
-                ledger.drop_entities(reason, entities);
+                self.common.ledger.lose_document(reason);
                 report(Report::Lost, &format_args!("a document is lost: {reason}"));
             }
         }
@@ -196,21 +226,19 @@ impl Piece {
 
     /// Books everything that is left as lost.
     pub(crate) fn lose(&mut self, reason: Loss) {
-        let ledger = &self.common.ledger;
         if self.undecided > 0 {
             report(Report::Lost, &format_args!("a document is lost: {reason}"));
         }
         for _ in 0..std::mem::take(&mut self.undecided) {
-            ledger.lose_document(reason);
+            self.common.ledger.lose_document(reason);
         }
-        ledger.drop_entities(reason, std::mem::take(&mut self.unwritten));
+        self.book_entities(self.unwritten, Err(reason));
     }
 
     /// An entity that no document can hold.
     pub(crate) fn drop_entity(&mut self, index: NodeIndex, reason: Loss) {
         self.settle(index);
-        self.unwritten -= 1;
-        self.common.ledger.drop_entities(reason, 1);
+        self.book_entities(1, Err(reason));
     }
 
     pub(crate) fn trim(&self, values: u64) {

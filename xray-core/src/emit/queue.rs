@@ -36,8 +36,10 @@ struct State {
     /// Of the finished ones, those lost because the time was over.
     left: u64,
     mode: Mode,
-    /// The thread waits without a time limit.
+    /// The thread does not wake by itself soon.
     asleep: bool,
+    /// Counts those who came to wait: nobody's time is spent on a long pause.
+    waiters: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl Queue {
                 left: 0,
                 mode: Mode::Open,
                 asleep: false,
+                waiters: 0,
             }),
             work: Condvar::new(),
             done: Condvar::new(),
@@ -117,8 +120,10 @@ impl Queue {
         self.is_filling(&state, 2)
     }
 
-    /// For the emission thread: waits for pieces and moves some to `batch`.
-    pub(super) fn take(&self, batch: &mut VecDeque<Piece>) -> Next {
+    /// For the emission thread: waits for pieces and moves some to `batch`; none
+    /// of them when `at_most` is over.
+    pub(super) fn take(&self, batch: &mut VecDeque<Piece>, at_most: Option<Duration>) -> Next {
+        let until = at_most.map(|time| Instant::now() + time);
         let mut naps = 0;
         let mut state = self.lock();
         loop {
@@ -132,18 +137,24 @@ impl Queue {
             if state.mode != Mode::Open {
                 return Next::End;
             }
-            if naps < NAPS {
-                naps += 1;
-                let waited = self.work.wait_timeout(state, NAP);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            } else {
-                state.asleep = true;
-                state = self
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Next::Send;
+            }
+            state.asleep = naps == NAPS;
+            let nap = if state.asleep { left } else { Some(NAP) };
+            naps = if state.asleep { 0 } else { naps + 1 };
+            state = match nap {
+                Some(nap) => {
+                    let waited = self.work.wait_timeout(state, nap);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self
                     .work
                     .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                naps = 0;
-            }
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+            state.asleep = false;
         }
     }
 
@@ -162,6 +173,7 @@ impl Queue {
     pub(super) fn hold(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut state = self.lock();
+        let waiters = state.waiters;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let left = match state.mode {
@@ -171,7 +183,7 @@ impl Queue {
                 }
                 _ => return false,
             };
-            if left.is_zero() {
+            if left.is_zero() || state.waiters != waiters {
                 return true;
             }
             let waited = self.work.wait_timeout(state, left);
@@ -186,6 +198,7 @@ impl Queue {
 
     pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
         let mut state = self.lock();
+        state.waiters += 1;
         self.work.notify_one();
         while state.finished < target && state.mode != Mode::Closed {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -207,6 +220,7 @@ impl Queue {
             Mode::Closing(earlier) => Mode::Closing(earlier.min(deadline)),
             Mode::Closed => Mode::Closed,
         };
+        state.waiters += 1;
         drop(state);
         self.work.notify_one();
     }

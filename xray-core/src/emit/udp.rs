@@ -157,6 +157,7 @@ impl Socket {
                 Ok(_) if self.is_loopback => {
                     return Ok(match self.socket.take_error()? {
                         Some(error) if is_refusal(&error) => Attempt::Refused,
+                        _ if earlier_refused => Attempt::SentAfterRefusal,
                         _ => Attempt::Sent,
                     });
                 }

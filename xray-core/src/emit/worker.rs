@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::daemon_address::DaemonAddress;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::limits;
+use crate::recorder::{Core, Recorder};
 use crate::report::{Report, report};
 
 /// How long what is queued may still be sent after the last recorder is gone.
@@ -36,6 +37,7 @@ impl WorkerEmitter {
         limit: usize,
         (pieces, bytes): (usize, usize),
         pace: Pace,
+        watched: Watched,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(pieces, bytes));
         let mut sender = Sender {
@@ -49,14 +51,49 @@ impl WorkerEmitter {
             let queue = &of_thread.0;
             let mut bucket = Bucket::new(pace);
             let mut batch = VecDeque::new();
-            while queue.take(&mut batch) == Next::Send {
+            let mut looked = Instant::now();
+            while queue.take(&mut batch, watched.interval()) == Next::Send {
                 while let Some(piece) = batch.pop_front() {
                     let in_time = sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
                     queue.finish(in_time);
                 }
+                if watched
+                    .interval()
+                    .is_some_and(|interval| looked.elapsed() >= interval)
+                {
+                    watched.show_open();
+                    looked = Instant::now();
+                }
             }
         })?;
         Ok(Self { queue })
+    }
+}
+
+/// The recorder whose open traces the thread looks after, once it is built.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watched(Arc<OnceLock<(Weak<Core>, Duration)>>);
+
+impl Watched {
+    /// Shows what has been open for `age`.
+    pub(crate) fn set(&self, recorder: &Recorder, age: Option<Duration>) {
+        if let Some(age) = age {
+            let _ = self.0.set((Arc::downgrade(&recorder.0), age));
+        }
+    }
+
+    /// How often to look.
+    fn interval(&self) -> Option<Duration> {
+        let (_, age) = self.0.get()?;
+        Some((*age).max(Duration::from_millis(10)))
+    }
+
+    fn show_open(&self) {
+        if let Some((core, age)) = self.0.get()
+            && let Some(core) = core.upgrade()
+        {
+            Recorder(core).show_open(*age);
+        }
     }
 }
 

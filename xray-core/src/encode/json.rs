@@ -128,11 +128,15 @@ pub(crate) fn seconds(out: &mut Vec<u8>, micros: u64) {
 pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
     let captured = catch_unwind(AssertUnwindSafe(|| serde_json::to_string(value)));
     let text = match captured {
-        Ok(Ok(json)) if json.len() <= limits::METADATA_BYTES => return json,
-        Ok(Ok(json)) => {
+        Ok(Ok(json)) if json.len() > limits::METADATA_BYTES => {
             ledger.trim(1);
             trimmed(json.len())
         }
+        Ok(Ok(json)) if depth(json.as_bytes()) > limits::METADATA_DEPTH => {
+            ledger.trim(1);
+            format!("[trimmed: more than {} levels]", limits::METADATA_DEPTH)
+        }
+        Ok(Ok(json)) => return json,
         Ok(Err(error)) => {
             ledger.trim(1);
             format!("[not serialisable: {error}]")
@@ -145,6 +149,30 @@ pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
     let mut json = Vec::new();
     string(&mut json, &text);
     String::from_utf8(json).unwrap_or_default()
+}
+
+/// How deep objects and arrays are nested in valid JSON.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// What stands where a value was left out.
@@ -186,6 +214,17 @@ mod tests {
             } else {
                 prop_assert!(serde_json::from_str::<String>(&json).is_ok());
             }
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        for (json, expected) in [
+            ("1", 0),
+            (r#""[[{\"[\\""#, 0),
+            (r#"{"a":[{"b":"]"},[]]}"#, 3),
+        ] {
+            assert_eq!(depth(json.as_bytes()), expected, "{json}");
         }
     }
 

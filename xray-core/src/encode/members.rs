@@ -93,7 +93,9 @@ impl<'a> Members<'a> {
     fn identity(&mut self, head: &PieceHead, node: NodeIndex) {
         let entity = self.record.node(node);
         self.raw("{\"name\":");
-        json::string(self.out, &valid::name(self.record.text(entity.name)));
+        let name = valid::name(self.record.text(entity.name));
+        self.trimmed += u64::from(matches!(name, Cow::Owned(_)));
+        json::string(self.out, &name);
         self.raw(",\"id\":\"");
         self.out.extend_from_slice(&entity.id.to_text());
         self.raw("\",\"start_time\":");
@@ -357,7 +359,9 @@ impl<'a> Members<'a> {
     fn fields(&mut self, fields: &[(Field, &str)]) {
         let mut separator = "";
         for (field, name) in fields {
-            if let Some(value) = self.last(*field) {
+            if let Some(value) = self.last(*field)
+                && !matches!(value.stored, Stored::Boolean(false))
+            {
                 self.raw(separator);
                 separator = ",";
                 self.raw(name);
@@ -407,7 +411,9 @@ impl<'a> Members<'a> {
             written += 1;
             self.raw(opening);
             opening = ",";
-            self.key(&valid::key(self.record.key(value)));
+            let key = valid::key(self.record.key(value));
+            self.trimmed += u64::from(matches!(key, Cow::Owned(_)));
+            self.key(&key);
             self.value(value, limits::ANNOTATION_CHARS);
         }
         self.raw("}");

@@ -12,7 +12,7 @@ use super::members::{self, Trim};
 use crate::emit::Piece;
 use crate::ledger::Loss;
 use crate::limits;
-use crate::record::{Node, NodeIndex, State, Value};
+use crate::record::{Node, NodeIndex, Value};
 
 /// `,"subsegments":[` and `]`
 const CHILDREN_BYTES: usize = 17;
@@ -95,7 +95,7 @@ impl Packer {
     /// Writes a node's own members, trimmed as far as it takes.
     fn write(&mut self, piece: &mut Piece, index: NodeIndex, limit: usize) {
         let node = piece.record.node(index);
-        if !piece.is_due(node) {
+        if !piece.writes(node.state) {
             return;
         }
         let start = self.bodies.len();
@@ -284,15 +284,4 @@ fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
         }
     }
     0
-}
-
-impl Piece {
-    /// Whether a node is to be written with this piece.
-    fn is_due(&self, node: &Node) -> bool {
-        match node.state {
-            State::Closed => true,
-            State::Open => self.is_snapshot(),
-            State::Moved => false,
-        }
-    }
 }

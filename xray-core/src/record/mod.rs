@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) flags: Flags,
     pub(crate) state: State,
     pub(crate) is_segment: bool,
+    /// Sent as in progress already, which is done once.
+    shown: bool,
     /// Estimate of its document's size, children apart.
     bytes: u32,
 }
@@ -188,6 +190,7 @@ impl Record {
             flags: Flags::default(),
             state: State::Open,
             is_segment: false,
+            shown: false,
             bytes,
         });
         self.bytes += bytes as usize;
@@ -318,6 +321,27 @@ impl Record {
         std::mem::replace(self, rest)
     }
 
+    /// Copies what has been open since `before` and was not shown yet, and
+    /// marks it as shown. `None` when there is nothing of the kind.
+    fn show_open(&mut self, before: i64) -> Option<Self> {
+        let mut shown = Self::default();
+        let mut places: Vec<(NodeIndex, NodeIndex)> = Vec::new();
+        for old in self.indices() {
+            let node = self.node(old);
+            if node.state != State::Open || node.shown || node.start > before {
+                continue;
+            }
+            let parent = node.parent().and_then(|parent| {
+                let at = places.binary_search_by_key(&parent, |place| place.0);
+                at.ok().map(|at| places[at].1)
+            });
+            let new = self.copy_to(&mut shown, old, parent);
+            self.node_mut(old).shown = true;
+            places.push((old, new));
+        }
+        (!places.is_empty()).then_some(shown)
+    }
+
     /// Copies a node with its values, but not its children.
     fn copy_to(&self, to: &mut Self, old: NodeIndex, parent: Option<NodeIndex>) -> NodeIndex {
         let node = self.node(old);
@@ -330,6 +354,7 @@ impl Record {
         );
         to.node_mut(new).flags = node.flags;
         to.node_mut(new).is_segment = node.is_segment;
+        to.node_mut(new).shown = node.shown;
         let values: Vec<&Value> = self.values(old).collect();
         for value in values.into_iter().rev() {
             let stored = match value.stored {

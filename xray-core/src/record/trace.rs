@@ -19,7 +19,9 @@ use crate::emit::{Piece, PieceHead};
 use crate::entity::Class;
 use crate::entropy::IdSequence;
 use crate::header::Carried;
+use crate::ledger::Loss;
 use crate::limits;
+use crate::live::Place;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::{SegmentId, TraceId};
@@ -50,9 +52,6 @@ pub(crate) struct Trace {
     place: Place,
     state: Mutex<State>,
 }
-
-/// Where a trace is listed among the live ones.
-pub(crate) type Place = (usize, usize);
 
 #[derive(Debug)]
 struct State {
@@ -159,13 +158,22 @@ impl Trace {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a child. A parent that is closed keeps its child by id.
-    pub(crate) fn begin(&self, parent: Key, name: &str, start: Option<SystemTime>) -> Key {
+    /// Registers a child. A parent that is closed keeps its child by id. `None`
+    /// when too many are open: such a child is dropped, and what it calls gets
+    /// its parent's header.
+    pub(crate) fn begin(&self, parent: Key, name: &str, start: Option<SystemTime>) -> Option<Key> {
         let start = match start {
             None => self.core.clock.tick(),
             Some(time) => self.anchor.tick_of(time),
         };
+        let ledger = &self.core.common.ledger;
         let mut state = self.lock();
+        if state.open_count() >= self.core.limits.open_entities {
+            drop(state);
+            ledger.begin_entity();
+            ledger.drop_entities(Loss::LimitChildren, 1);
+            return None;
+        }
         let id = state.ids.next();
         let open = state.find(parent).map(|slot| (slot.node, slot.top));
         let (parent_node, top) = match open {
@@ -179,8 +187,8 @@ impl Trace {
         let node = state.record.begin(id, parent_node, parent_id, name, start);
         let key = state.occupy(id, node, Some(parent), top);
         drop(state);
-        self.core.common.ledger.begin_entity();
-        key
+        ledger.begin_entity();
+        Some(key)
     }
 
     /// The segment `key` belongs to.
@@ -356,7 +364,9 @@ impl Trace {
     /// Everything closed, if it is to be sent.
     fn take(&self, state: &mut State) -> Option<Piece> {
         let (record, closed) = state.take_closed();
-        if state.root == RootState::Discarded {
+        if state.root == RootState::Discarded
+            || (state.root == RootState::Open && !self.decision.sampled)
+        {
             let ledger = &self.core.common.ledger;
             ledger.discard_unsampled(closed as u64);
             return None;
@@ -395,7 +405,7 @@ impl Trace {
     /// nothing is left in this process.
     pub(crate) fn snapshot(&self) -> Option<Piece> {
         let state = self.lock();
-        if state.open.len() == state.free.len() {
+        if state.open_count() == 0 {
             return None;
         }
         let mut record = state.record.clone();
@@ -409,10 +419,38 @@ impl Trace {
         Some(Piece::snapshot(&self.core.common, head, record))
     }
 
+    /// Sends what has been open since `before`, and was not shown yet, as in
+    /// progress.
+    pub(crate) fn show_open(&self, before: i64) {
+        if !self.decision.sampled {
+            return;
+        }
+        let shown = self.lock().record.show_open(before);
+        if let Some(record) = shown {
+            let common = &self.core.common;
+            common.ledger.create_documents(1);
+            self.send(Some(Piece::in_progress(common, self.head(), record)));
+        }
+    }
+
+    /// Forgets everything: nobody will close it. Handles that are still about
+    /// find nothing any more.
+    pub(crate) fn give_up(&self) {
+        let mut state = self.lock();
+        let entities = state.open_count() + state.closed;
+        state.record = Record::default();
+        state.open = Vec::new();
+        state.free = Vec::new();
+        (state.closed, state.closed_bytes) = (0, 0);
+        state.root = RootState::Discarded;
+        drop(state);
+        let ledger = &self.core.common.ledger;
+        ledger.drop_entities(Loss::LimitOpen, entities as u64);
+    }
+
     /// Entities that are not closed.
     pub(crate) fn open(&self) -> usize {
-        let state = self.lock();
-        state.open.len() - state.free.len()
+        self.lock().open_count()
     }
 }
 
@@ -441,6 +479,10 @@ fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationV
 }
 
 impl State {
+    fn open_count(&self) -> usize {
+        self.open.len() - self.free.len()
+    }
+
     fn occupy(
         &mut self,
         id: SegmentId,
@@ -505,13 +547,15 @@ impl State {
     /// Whether finished parts leave now that `node` closed. Taking them costs
     /// as much as there is open, so enough must be closed to pay for it.
     fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
-        let open = self.open.len() - self.free.len();
+        let open = self.open_count();
         let open_bytes = self.record.bytes() - self.closed_bytes;
         let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
             || self.closed >= limits::STREAM_ENTITIES)
             && self.closed_bytes >= open_bytes;
         match self.root {
-            RootState::Open => sampled && has_grown,
+            RootState::Open if sampled => has_grown,
+            // What waits for its verdict must not grow for ever.
+            RootState::Open => self.closed_bytes >= limits::UNDECIDED_BYTES,
             RootState::Sent | RootState::Discarded => {
                 let is_outermost = self.record.node(node).parent().is_none();
                 has_grown || (is_outermost && open <= 16 + 4 * self.closed)
@@ -522,7 +566,7 @@ impl State {
     fn take_closed(&mut self) -> (Record, usize) {
         self.closed_bytes = 0;
         let closed = std::mem::take(&mut self.closed);
-        if self.open.len() == self.free.len() {
+        if self.open_count() == 0 {
             return (std::mem::take(&mut self.record), closed);
         }
         let mut places = Vec::new();
