@@ -3,6 +3,9 @@
 // a request comes in
 mod server;
 
+// what it has to call
+mod client;
+
 // both, from the call to the last frame
 mod exchange;
 
@@ -11,5 +14,6 @@ mod classify;
 mod url;
 
 pub use classify::Classify;
+pub use client::{XRayClient, XRayClientLayer};
 pub use exchange::{XRayBody, XRayFuture};
 pub use server::{PeerAddr, XRay, XRayLayer};
