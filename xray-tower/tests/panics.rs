@@ -1,5 +1,7 @@
 //! A panic is a fault with its message wherever it happens, and goes on.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod common;
 
 use std::convert::Infallible;
