@@ -61,6 +61,29 @@ fn dropped_after_a_poll_with_what_lived_in_it() {
     assert_eq!(shape(&only(&recorder, &capture)), expected);
 }
 
+/// What cleans up when it is dropped finds its trace.
+#[test]
+fn it_is_current_while_the_future_is_dropped() {
+    struct CleansUp;
+    impl Drop for CleansUp {
+        fn drop(&mut self) {
+            xray_core::current().in_subsegment("clean up", |_| ());
+        }
+    }
+    let (recorder, capture) = Recorder::capture("shop");
+    let mut service = XRayLayer::new(recorder.clone()).layer(service_fn(|request| {
+        let held = CleansUp;
+        async move {
+            let _held = held;
+            never::<Plain>(request).await
+        }
+    }));
+    drop(service.call(get("http://shop.example/")));
+    let mut expected = cancelled();
+    expected["subsegments"] = json!([{"name": "clean up"}]);
+    assert_eq!(shape(&only(&recorder, &capture)), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropped_by_a_timeout() {
     let (recorder, capture) = Recorder::capture("shop");
