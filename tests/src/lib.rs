@@ -1,1 +1,140 @@
-//! Tests that need sockets, processes or whole runtimes.
+//! Tests that need sockets, processes or whole runtimes, and what they share.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use xray_core::document::Document;
+use xray_core::{Recorder, RecorderBuilder};
+
+/// What stands before each document.
+pub const DATAGRAM_HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
+
+/// Fails unless both ledgers balance and nothing is open, queued or listed as
+/// alive. What another thread is about to book is waited for.
+#[track_caller]
+pub fn balance(recorder: &Recorder) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while (recorder.documents().queued, recorder.entities().open) != (0, 0)
+        && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (entities, documents) = (recorder.entities(), recorder.documents());
+    assert!(entities.is_balanced(), "{entities:?}");
+    assert!(documents.is_balanced(), "{documents:?}");
+    assert_eq!(entities.open, 0, "{entities:?}");
+    assert_eq!(documents.queued, 0, "{documents:?}");
+    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.snapshot(), []);
+}
+
+/// The settings of a recorder that sends to `daemon`.
+pub fn sends_to(daemon: SocketAddr) -> RecorderBuilder {
+    Recorder::builder("test")
+        .ignore_environment()
+        .daemon_address(daemon)
+}
+
+/// Whoever takes documents by UDP: nothing but a socket.
+#[derive(Debug)]
+pub struct Daemon(UdpSocket);
+
+impl Daemon {
+    /// Listens on any port of the loopback address.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub fn start() -> io::Result<Self> {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Listens at an address.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else does.
+    pub fn at(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(socket))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// The next datagram.
+    ///
+    /// # Errors
+    ///
+    /// When none comes within ten seconds.
+    pub fn datagram(&self) -> io::Result<Vec<u8>> {
+        let mut datagram = vec![0; 65_536];
+        let bytes = self.0.recv(&mut datagram)?;
+        datagram.truncate(bytes);
+        Ok(datagram)
+    }
+
+    /// The document in the next datagram.
+    ///
+    /// # Errors
+    ///
+    /// When none comes, or it is not framed as the daemon has it.
+    pub fn document(&self) -> io::Result<Document> {
+        let datagram = self.datagram()?;
+        let json = datagram
+            .strip_prefix(DATAGRAM_HEADER)
+            .ok_or_else(|| io::Error::other("no header line"))?;
+        Ok(Document::from_json(json)?)
+    }
+
+    /// Whether nothing more comes in a while.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be asked.
+    pub fn is_idle(&self) -> io::Result<bool> {
+        self.0.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let idle = self.datagram().is_err();
+        self.0.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(idle)
+    }
+}
+
+/// An address of the loopback interface where nobody listens.
+///
+/// # Errors
+///
+/// When no port is free.
+pub fn nobody() -> io::Result<SocketAddr> {
+    Daemon::start()?.address()
+}
+
+/// The parent of each entity by id, and its name, however the documents were
+/// cut.
+pub fn rejoin<'a>(
+    documents: impl IntoIterator<Item = &'a Document>,
+) -> BTreeMap<String, (Option<String>, String)> {
+    let mut tree = BTreeMap::new();
+    for outermost in documents {
+        let own = (outermost.parent_id.clone(), outermost.name.clone());
+        tree.insert(outermost.id.clone(), own);
+        for above in outermost.walk() {
+            for child in &above.subsegments {
+                tree.insert(
+                    child.id.clone(),
+                    (Some(above.id.clone()), child.name.clone()),
+                );
+            }
+        }
+    }
+    tree
+}

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -15,6 +15,8 @@ use pin_project_lite::pin_project;
 
 use crate::entity::{Entity, Inner, Unsampled};
 use crate::entropy::{Entropy, IdSequence};
+use crate::header::{Sampled, TraceHeader};
+use crate::report::{Report, report};
 
 thread_local! {
     static STACK: RefCell<Stack> = const { RefCell::new(Stack { frames: Vec::new(), next: 0 }) };
@@ -66,36 +68,76 @@ pub(crate) fn suppression() -> Option<Entity> {
     STACK.try_with(suppressing).ok().flatten()
 }
 
-fn suppressed_entity() -> Entity {
+pub(crate) fn suppressed_entity() -> Entity {
     let current = current();
-    let (core, carried) = match &current.0 {
-        Inner::Nothing => (None, None),
-        Inner::Unsampled(unsampled) => (unsampled.core.clone(), unsampled.carried.clone()),
-        Inner::Recorded(trace, _) => (Some(trace.core.clone()), trace.carried.clone()),
+    let core = match &current.0 {
+        Inner::Nothing => None,
+        Inner::Unsampled(unsampled) => unsampled.core.clone(),
+        Inner::Recorded(trace, _) => Some(trace.core.clone()),
     };
-    let trace_id = current.trace_id().unwrap_or_else(|| {
-        let now = std::time::SystemTime::now();
-        let [high, low] = Entropy::default().draw();
-        crate::recorder::trace_id(now, high, low)
-    });
-    let id = current.id().unwrap_or_else(|| {
-        let [seed] = Entropy::default().draw();
-        IdSequence(seed).next()
-    });
+    let header = match current.trace_id() {
+        Some(_) => current.header(),
+        None => {
+            let [high, low, seed] = Entropy::default().draw();
+            let now = std::time::SystemTime::now();
+            let root = crate::recorder::trace_id(now, high, low);
+            TraceHeader::new(root).with_parent(Some(IdSequence(seed).next()))
+        }
+    };
     Entity(Inner::Unsampled(Unsampled {
         core,
-        trace_id,
-        id,
-        carried,
+        header: header.with_sampled(Sampled::No),
         suppressed: true,
     }))
 }
 
+/// What happens when a subsegment is begun where no trace is.
+///
+/// One setting for the process, as such work belongs to no recorder:
+/// [`RecorderBuilder::context_missing`](crate::RecorderBuilder::context_missing),
+/// or the variable `AWS_XRAY_CONTEXT_MISSING`. The work itself is never
+/// recorded, and always counted by [`context_missing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ContextMissing {
+    /// A log line, at most one in ten seconds. The default; `LOG_ERROR`.
+    #[default]
+    Log,
+    /// Nothing; `IGNORE_ERROR`.
+    Ignore,
+    /// A panic in whoever begins the subsegment; `RUNTIME_ERROR`. For tests
+    /// and staging: it finds the task that was spawned without its context.
+    /// Never while the thread unwinds already.
+    Panic,
+}
+
+/// The policy, as a number: an enum is not atomic.
+static POLICY: AtomicU8 = AtomicU8::new(0);
 /// Times a subsegment was begun where no trace is, in this process.
 static MISSING: AtomicU64 = AtomicU64::new(0);
 
-pub(crate) fn missing() {
+impl ContextMissing {
+    /// Makes this the policy of the process.
+    pub(crate) fn set(self) {
+        POLICY.store(self as u8, Ordering::Relaxed);
+    }
+}
+
+#[expect(
+    clippy::panic,
+    reason = "the one permitted panic, asked for by the operator"
+)]
+pub(crate) fn missing(name: &str) {
     MISSING.fetch_add(1, Ordering::Relaxed);
+    let policy = POLICY.load(Ordering::Relaxed);
+    if policy == ContextMissing::Log as u8 {
+        report(
+            Report::ContextMissing,
+            &format_args!("no trace for subsegment {name:?}"),
+        );
+    } else if policy == ContextMissing::Panic as u8 && !std::thread::panicking() {
+        panic!("X-Ray: no trace is current where subsegment {name:?} begins");
+    }
 }
 
 /// How often a subsegment was begun where no trace was current, since the

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -15,13 +16,14 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::context::{self, Entered, Scoped};
-use crate::header::{Carried, Sampled, TraceHeader};
+use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
 use crate::record::trace::{Key, Trace, panic_message};
-use crate::record::{AnnotationValue, AnyError, Field, Flags, Stored, Tally};
+use crate::record::{AnnotationValue, AnyError, ExceptionReport, Field, Flags, Stored, Tally};
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
+use crate::sql::Sql;
 use crate::{SegmentId, TraceId};
 
 /// A segment or subsegment, as everyone but its owner sees it.
@@ -57,9 +59,8 @@ pub(crate) enum Inner {
 #[derive(Clone)]
 pub(crate) struct Unsampled {
     pub(crate) core: Option<Arc<Core>>,
-    pub(crate) trace_id: TraceId,
-    pub(crate) id: SegmentId,
-    pub(crate) carried: Option<Arc<Carried>>,
+    /// What is told to whoever is called.
+    pub(crate) header: TraceHeader,
     /// Everything below is unsampled, new segments too.
     pub(crate) suppressed: bool,
 }
@@ -86,7 +87,7 @@ impl Entity {
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
             Inner::Nothing => None,
-            Inner::Unsampled(unsampled) => Some(unsampled.trace_id),
+            Inner::Unsampled(unsampled) => unsampled.header.root(),
             Inner::Recorded(trace, _) => Some(trace.trace_id),
         }
     }
@@ -96,7 +97,7 @@ impl Entity {
     pub fn id(&self) -> Option<SegmentId> {
         match &self.0 {
             Inner::Nothing => None,
-            Inner::Unsampled(unsampled) => Some(unsampled.id),
+            Inner::Unsampled(unsampled) => unsampled.header.parent(),
             Inner::Recorded(_, key) => Some(key.id),
         }
     }
@@ -121,12 +122,7 @@ impl Entity {
     pub fn header(&self) -> TraceHeader {
         match &self.0 {
             Inner::Nothing => TraceHeader::default(),
-            Inner::Unsampled(unsampled) => TraceHeader::from_carried(
-                unsampled.trace_id,
-                Some(unsampled.id),
-                Sampled::No,
-                unsampled.carried.clone(),
-            ),
+            Inner::Unsampled(unsampled) => unsampled.header.clone(),
             Inner::Recorded(trace, key) => TraceHeader::from_carried(
                 trace.trace_id,
                 Some(key.id),
@@ -181,14 +177,16 @@ impl Entity {
     /// # Errors
     ///
     /// Whatever the closure returns.
+    #[track_caller]
     pub fn try_in_subsegment<T, E: AnyError<K>, K>(
         &self,
         name: &str,
         work: impl FnOnce(&Subsegment) -> Result<T, E>,
     ) -> Result<T, E> {
+        let location = Location::caller();
         crate::future::run(self.begin_subsegment(name), work, |handle, result| {
             if let Err(error) = result {
-                handle.record_fault(error);
+                handle.record(error, Class::Fault, location);
             }
         })
     }
@@ -265,25 +263,64 @@ impl Entity {
         self.recorded(|trace, key| response.record(trace, key));
     }
 
+    /// Records a member of the `aws` block: of a call, `operation`, `region`,
+    /// `request_id`, `table_name` and the like; of a segment, what it runs on.
+    /// `xray` is written by the recorder itself and is left out.
+    ///
+    /// Source: [segment documents, AWS resource data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-aws).
+    pub fn aws(&self, key: &str, value: impl Serialize) {
+        if key == "xray" {
+            return;
+        }
+        self.recorded(|trace, place| {
+            let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
+            trace.put_json(place, Field::Aws, ("", key), &json);
+        });
+    }
+
+    /// Records what is known of a query.
+    pub fn sql(&self, sql: &Sql<'_>) {
+        self.recorded(|trace, key| sql.record(trace, key));
+    }
+
+    /// Links the segment to one of another trace, such as the message that is
+    /// worked on here. X-Ray keeps links on segments only, so this writes to
+    /// [`segment()`](Self::segment); the service takes 20 and may ignore them.
+    pub fn link(&self, trace_id: TraceId, id: SegmentId) {
+        self.recorded(|trace, key| {
+            let link = format!("{trace_id}@{id}");
+            trace.put_text(trace.top(key), Field::Link, "", &link, usize::MAX);
+        });
+    }
+
     /// Sets error, throttle or fault, in place of what was set before.
     pub fn mark(&self, class: Class) {
         self.recorded(|trace, key| trace.flag(key, class.flags(), Class::ALL_FLAGS));
     }
 
-    /// Records an error of ours: `fault`, with the error and its sources.
+    /// Records an error of ours: `fault`, with the error, its sources, and the
+    /// place of this call.
+    #[track_caller]
     pub fn record_fault<K>(&self, error: &impl AnyError<K>) {
-        self.record(error, Flags::FAULT);
+        self.record(error, Class::Fault, Location::caller());
     }
 
-    /// Records an error of the caller's: `error`, with the error and its
-    /// sources.
+    /// Records an error of the caller's: `error`, with the error, its sources,
+    /// and the place of this call.
+    #[track_caller]
     pub fn record_error<K>(&self, error: &impl AnyError<K>) {
-        self.record(error, Flags::ERROR);
+        self.record(error, Class::Error, Location::caller());
     }
 
-    fn record<K>(&self, error: &impl AnyError<K>, flags: Flags) {
+    pub(crate) fn record<K>(
+        &self,
+        error: &impl AnyError<K>,
+        class: Class,
+        location: &'static Location<'static>,
+    ) {
         self.recorded(|trace, key| {
-            trace.record_error(key, error.kind(), error.as_error(), false, flags);
+            let (kind, error) = (error.kind(), error.as_error());
+            trace.record_error(key, kind, error, location, class.flags());
         });
     }
 
@@ -292,9 +329,16 @@ impl Entity {
         self.record_exception("panic", panic_message(payload), Class::Fault);
     }
 
-    /// Records an exception that is no Rust error, under a type of its own.
+    /// Records an exception that is no Rust error; short for
+    /// [`report_exception`](Self::report_exception).
     pub fn record_exception(&self, kind: &str, message: &str, class: Class) {
-        self.recorded(|trace, key| trace.record_exception(key, kind, message, class.flags()));
+        self.report_exception(&ExceptionReport::new(kind, message), class);
+    }
+
+    /// Records an exception that is no Rust error, with all that is known of
+    /// it.
+    pub fn report_exception(&self, report: &ExceptionReport<'_>, class: Class) {
+        self.recorded(|trace, key| trace.record_exception(key, report, class.flags()));
     }
 
     /// Names siblings that had to be done before this one could begin.
@@ -324,7 +368,7 @@ impl Entity {
 
     fn on_segment(&self, field: Field, text: &str) {
         self.recorded(|trace, key| {
-            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES + 1);
+            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES);
         });
     }
 
@@ -479,7 +523,7 @@ impl SubsegmentBuilder<'_> {
     pub fn begin(self) -> Subsegment {
         let inner = match &self.parent.0 {
             Inner::Nothing => {
-                context::missing();
+                context::missing(self.name);
                 Inner::Nothing
             }
             Inner::Unsampled(unsampled) => {
@@ -568,7 +612,7 @@ impl UnsampledRoot {
         let marks = self.marks.load(Ordering::Relaxed);
         let status = marks as u16;
         Outcome {
-            trace_id: of.trace_id,
+            trace_id: of.header.root(),
             decision: self.decision.clone(),
             class: match marks >> 16 {
                 1 => Class::Error,
@@ -635,6 +679,9 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
+            if std::thread::panicking() {
+                self.mark(Class::Fault);
+            }
             if let Some(core) = &of.core {
                 let outcome = root.outcome(of, &core.clock);
                 core.sampler.closed(&outcome, &core.common.ledger);

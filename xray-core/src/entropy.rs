@@ -49,6 +49,17 @@ impl Entropy {
         self.draw_as(Some(std::process::id()))
     }
 
+    /// The words just drawn, or others if a twin of this process may have drawn
+    /// the same.
+    pub(crate) fn unique<const N: usize>(&self, drawn: [u64; N]) -> [u64; N] {
+        let process = std::process::id();
+        let is_ours = || LOCAL.try_with(|local| local.borrow().process == process);
+        if self.0.is_some() || is_ours().unwrap_or(true) {
+            return drawn;
+        }
+        self.draw_as(Some(process))
+    }
+
     fn draw_as<const N: usize>(&self, process: Option<u32>) -> [u64; N] {
         if let Some(source) = &self.0 {
             return std::array::from_fn(|_| source.next());

@@ -9,6 +9,16 @@ pub enum ConfigError {
     /// The daemon's address has the wrong form.
     #[error("daemon address: {0}")]
     DaemonAddress(#[from] ParseDaemonAddressError),
+    /// An environment variable has a value it cannot have.
+    #[error("{variable} is `{given}`, expected {expected}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// Its value, escaped and cut at 100 characters.
+        given: String,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// A document's limit is out of bounds.
     #[error("document limit of {given} bytes: must be from {min} to {max}")]
     DocumentLimit {

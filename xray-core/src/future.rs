@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -33,6 +33,7 @@ pub trait TraceExt: Sized {
     /// A panic is recorded as a fault with its message and goes on. A future
     /// that is dropped before it is done is an error of type `Cancelled`; see
     /// [`Traced::cancel_ok`].
+    #[track_caller]
     fn subsegment(self, name: &str) -> Traced<Self, Plain>
     where
         Self: Future,
@@ -41,6 +42,7 @@ pub trait TraceExt: Sized {
     }
 
     /// As [`subsegment`](Self::subsegment); an `Err` is recorded as a fault.
+    #[track_caller]
     fn try_subsegment<T, E, K>(self, name: &str) -> Traced<Self, Fallible<K>>
     where
         Self: Future<Output = Result<T, E>>,
@@ -71,12 +73,14 @@ impl<F> TraceExt for F {}
 
 impl Subsegment {
     /// Runs a future as this subsegment; see [`TraceExt::subsegment`].
+    #[track_caller]
     pub fn trace<F: Future>(self, future: F) -> Traced<F, Plain> {
         Traced::new(self, future)
     }
 
     /// Runs a future as this subsegment and records its `Err` as a fault; see
     /// [`TraceExt::try_subsegment`].
+    #[track_caller]
     pub fn try_trace<F, T, E, K>(self, future: F) -> Traced<F, Fallible<K>>
     where
         F: Future<Output = Result<T, E>>,
@@ -98,17 +102,17 @@ pub struct Fallible<K>(std::marker::PhantomData<fn() -> K>);
 /// How a future's output is recorded.
 pub trait Verdict<T> {
     #[doc(hidden)]
-    fn record(handle: &Entity, output: &T);
+    fn record(handle: &Entity, output: &T, location: &'static Location<'static>);
 }
 
 impl<T> Verdict<T> for Plain {
-    fn record(_: &Entity, _: &T) {}
+    fn record(_: &Entity, _: &T, _: &'static Location<'static>) {}
 }
 
 impl<T, E: AnyError<K>, K> Verdict<Result<T, E>> for Fallible<K> {
-    fn record(handle: &Entity, output: &Result<T, E>) {
+    fn record(handle: &Entity, output: &Result<T, E>, location: &'static Location<'static>) {
         if let Err(error) = output {
-            handle.record_fault(error);
+            handle.record(error, Class::Fault, location);
         }
     }
 }
@@ -120,6 +124,7 @@ pin_project! {
     pub struct Traced<F, V> {
         handle: Option<Subsegment>,
         cancel_ok: bool,
+        location: &'static Location<'static>,
         verdict: std::marker::PhantomData<fn() -> V>,
         #[pin]
         inner: Option<F>,
@@ -146,10 +151,12 @@ pub(crate) fn record_cancelled(handle: &Entity) {
 }
 
 impl<F, V> Traced<F, V> {
+    #[track_caller]
     fn new(handle: Subsegment, inner: F) -> Self {
         Self {
             handle: Some(handle),
             cancel_ok: false,
+            location: Location::caller(),
             verdict: std::marker::PhantomData,
             inner: Some(inner),
         }
@@ -174,7 +181,7 @@ impl<F: Future, V: Verdict<F::Output>> Future for Traced<F, V> {
         let polled = handle.run(|| catch_unwind(AssertUnwindSafe(|| inner.poll(cx))));
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(ref output)) => V::record(handle, output),
+            Ok(Poll::Ready(ref output)) => V::record(handle, output, this.location),
             Err(ref payload) => handle.record_panic(&**payload),
         }
         // What the future held is gone before its subsegment is closed.

@@ -75,7 +75,7 @@ impl<'a> HttpRequest<'a> {
 
     pub(crate) fn record(&self, trace: &Trace, key: Key) {
         let put = |field, text: &str| {
-            trace.put_text(key, field, "", text, limits::STRING_BYTES + 1);
+            trace.put_text(key, field, "", text, limits::STRING_BYTES);
         };
         put(Field::HttpMethod, self.method);
         let (origin, path) = without_secrets(self.url);
@@ -134,7 +134,7 @@ impl HttpResponse {
 
 /// Cuts query, fragment and user information out of a URL: what stands before
 /// the user information, and what stands after it.
-fn without_secrets(url: &str) -> (&str, &str) {
+pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let url = &url[..end];
     let Some(scheme) = url.find("://") else {

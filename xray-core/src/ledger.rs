@@ -14,6 +14,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub enum Loss {
     /// An emitter let go of a document without sending it.
     Discarded,
+    /// A hook said so.
+    HookDropped,
+    /// A hook panicked, maybe before it redacted what it was there for.
+    HookPanic,
     /// The queue to the emission thread was full.
     QueueFull,
     /// Nothing listened at the daemon's address.
@@ -27,18 +31,23 @@ pub enum Loss {
     TooLarge,
     /// The daemon's name could not be resolved.
     NoAddress,
+    /// It could not be read or written by a hook's model. Must not happen.
+    Serialize,
     /// The socket's own buffer stayed full.
     WouldBlock,
 }
 
 impl Loss {
     /// Every reason, in the order of [`Loss::name`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Discarded,
+        Self::HookDropped,
+        Self::HookPanic,
         Self::NoAddress,
         Self::QueueFull,
         Self::Refused,
         Self::SendError,
+        Self::Serialize,
         Self::Shutdown,
         Self::TooLarge,
         Self::WouldBlock,
@@ -48,10 +57,13 @@ impl Loss {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Discarded => "discarded",
+            Self::HookDropped => "hook_dropped",
+            Self::HookPanic => "hook_panic",
             Self::NoAddress => "no_address",
             Self::QueueFull => "queue_full",
             Self::Refused => "refused",
             Self::SendError => "send_error",
+            Self::Serialize => "serialize",
             Self::Shutdown => "shutdown",
             Self::TooLarge => "too_large",
             Self::WouldBlock => "would_block",

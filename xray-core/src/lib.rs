@@ -1,6 +1,7 @@
 //! Records AWS X-Ray segments and sends them to the daemon.
 
 // set-up
+mod config;
 mod daemon_address;
 mod environment;
 mod error;
@@ -21,18 +22,23 @@ mod context;
 mod entity;
 mod future;
 mod http;
+mod live;
 mod record;
+mod sql;
 
 // what becomes of it
 pub mod document;
 mod emit;
 mod encode;
 mod ledger;
+mod report;
 
 pub use clock::{ManualClock, TimeSource};
-pub use context::{Entered, Scoped, context_missing, current, suppressed};
+pub use config::RecorderBuilder;
+pub use context::{ContextMissing, Entered, Scoped, context_missing, current, suppressed};
 pub use daemon_address::{DaemonAddress, ParseDaemonAddressError};
 pub use emit::capture::Capture;
+pub use emit::hook::Keep;
 pub use emit::{Emitter, Flush, Flushed, Pace, Piece};
 pub use entity::{Class, Entity, Hold, Namespace, Segment, Subsegment, SubsegmentBuilder};
 pub use entropy::{RandomSource, reseed};
@@ -45,6 +51,7 @@ pub use header::{
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{ParseIdError, SegmentId, TraceId};
 pub use ledger::{Documents, Entities, Events, Loss};
-pub use record::{AnnotationValue, AnyError, ErrorKind, Tally};
-pub use recorder::{Recorder, RecorderBuilder, SegmentBuilder};
+pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
+pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{Always, Decision, Never, Outcome, RequestFacts, Sampler, SamplingRequest};
+pub use sql::{Preparation, Sql};

@@ -36,27 +36,37 @@ pub(crate) const NAMESPACE_BYTES: usize = 200;
 
 /// Characters of an annotation's text (schema).
 pub(crate) const ANNOTATION_CHARS: usize = 1_000;
-/// The same in bytes of UTF-8.
-pub(crate) const ANNOTATION_BYTES: usize = ANNOTATION_CHARS * 4;
+/// The same in bytes of UTF-8, and one character more to tell that it was cut.
+pub(crate) const ANNOTATION_BYTES: usize = (ANNOTATION_CHARS + 1) * 4;
 
 /// Characters of the strings in `http`, and of `user` (schema).
 pub(crate) const STRING_CHARS: usize = 250;
-/// The same in bytes of UTF-8.
-pub(crate) const STRING_BYTES: usize = STRING_CHARS * 4;
+/// The same in bytes of UTF-8, and one character more to tell that it was cut.
+pub(crate) const STRING_BYTES: usize = (STRING_CHARS + 1) * 4;
 
 /// Bytes of one metadata value: more could never be sent.
 pub(crate) const METADATA_BYTES: usize = DOCUMENT_BYTES_MAX;
+
+/// Bytes of one text of the `sql` block.
+pub(crate) const SQL_BYTES: usize = 16 << 10;
 
 /// Bytes of an exception's message.
 pub(crate) const MESSAGE_BYTES: usize = 4_096;
 /// Bytes of an exception's type.
 pub(crate) const EXCEPTION_KIND_BYTES: usize = 250;
+/// Frames of a stack, as in the SDK for Java.
+pub(crate) const STACK_FRAMES: usize = 50;
+/// Bytes of the texts of a frame.
+pub(crate) const FRAME_BYTES: usize = 250;
 /// Links followed in a chain of sources.
 pub(crate) const EXCEPTIONS: usize = 16;
 
 /// Text one record holds before further text is cut to nothing: keeps offsets
 /// in 32 bits and an entity that is annotated for ever within bounds.
 pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
+
+/// Bytes of each document that are left to hooks, where there are any.
+pub(crate) const HOOK_BYTES: usize = 512;
 
 /// Levels of subsegments in one document; what lies deeper leaves as a
 /// document of its own. Each level is two of JSON, and common readers stop at

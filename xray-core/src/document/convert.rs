@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse};
+use super::{
+    Cause, Document, Exception, Exceptions, Http, HttpRequest, HttpResponse, Link, Sql, StackFrame,
+};
 use crate::SegmentId;
 use crate::emit::Piece;
 use crate::encode::{json, valid};
@@ -74,7 +76,7 @@ fn document(piece: &Piece, index: NodeIndex, outermost: bool) -> Document {
     let mut values: Vec<&Value> = record.values(index).collect();
     values.reverse();
     for value in values {
-        put(piece, &mut document, value);
+        put(piece, &mut document, node.is_segment, value);
     }
     document
 }
@@ -100,12 +102,14 @@ fn constants(piece: &Piece, document: &mut Document) {
     document.aws.insert("xray".to_owned(), sdk.into());
 }
 
-fn put(piece: &Piece, document: &mut Document, value: &Value) {
+fn put(piece: &Piece, document: &mut Document, is_segment: bool, value: &Value) {
     let record = &piece.record;
     let plain = |limit| json_value(piece, value, limit);
     let text = || plain(limits::STRING_CHARS).as_str().map(str::to_owned);
     let number = || plain(0).as_u64();
     match value.field {
+        // Below a facade there is no segment that could say it.
+        Field::User | Field::Origin | Field::ServiceVersion | Field::Link if !is_segment => {}
         Field::HttpMethod => request(document).method = text(),
         Field::HttpUrl => request(document).url = text(),
         Field::HttpUserAgent => request(document).user_agent = text(),
@@ -120,6 +124,34 @@ fn put(piece: &Piece, document: &mut Document, value: &Value) {
         Field::ServiceVersion => {
             let version = plain(limits::STRING_CHARS);
             document.service.insert("version".to_owned(), version);
+        }
+        Field::Aws => {
+            let key = record.key(value).to_owned();
+            document.aws.insert(key, plain(limits::SQL_BYTES));
+        }
+        Field::Sql => {
+            let sql = document.sql.get_or_insert_with(Sql::default);
+            let long = || plain(limits::SQL_BYTES).as_str().map(str::to_owned);
+            match record.key(value) {
+                "connection_string" => sql.connection_string = long(),
+                "url" => sql.url = long(),
+                "sanitized_query" => sql.sanitized_query = long(),
+                "database_type" => sql.database_type = long(),
+                "database_version" => sql.database_version = long(),
+                "driver_version" => sql.driver_version = long(),
+                "user" => sql.user = text(),
+                _ => sql.preparation = long(),
+            }
+        }
+        Field::Link => {
+            let link = plain(usize::MAX);
+            if let Some((trace_id, id)) = link.as_str().and_then(|link| link.split_once('@')) {
+                document.links.push(Link {
+                    trace_id: trace_id.to_owned(),
+                    id: id.to_owned(),
+                    ..Link::default()
+                });
+            }
         }
         Field::Precursor => {
             if let Stored::Id(id) = value.stored {
@@ -179,8 +211,20 @@ fn exception(document: &mut Document, exception: &crate::record::Exception) {
             message: Some(bounded(&exception.message, limits::MESSAGE_BYTES + 1)),
             remote: exception.remote,
             cause: exception.cause.map(id),
+            truncated: (exception.truncated > 0).then_some(exception.truncated),
+            skipped: (exception.skipped > 0).then_some(exception.skipped),
+            stack: exception.stack.iter().map(frame).collect(),
             ..Exception::default()
         });
+    }
+}
+
+fn frame(frame: &crate::record::Frame) -> StackFrame {
+    StackFrame {
+        path: Some(frame.path.to_string()),
+        line: Some(frame.line),
+        label: Some(frame.label.to_string()),
+        ..StackFrame::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -36,7 +36,7 @@ pub struct Flush(State);
 enum State {
     Done(Flushed),
     Unpolled(Box<dyn FnOnce() -> Flushed + Send>),
-    Waiting(Arc<Mutex<Answer>>),
+    Waiting(Arc<(Mutex<Answer>, Condvar)>),
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +61,16 @@ impl Flush {
         match self.0 {
             State::Done(flushed) => flushed,
             State::Unpolled(wait) => wait(),
-            State::Waiting(answer) => lock(&answer).flushed.unwrap_or(Flushed::leaving(1)),
+            State::Waiting(answer) => {
+                let mut state = lock(&answer.0);
+                loop {
+                    if let Some(flushed) = state.flushed {
+                        return flushed;
+                    }
+                    let woken = answer.1.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
         }
     }
 }
@@ -71,7 +80,7 @@ impl Future for Flush {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Flushed> {
         if let State::Unpolled(_) = self.0 {
-            let answer = Arc::new(Mutex::new(Answer::default()));
+            let answer = Arc::<(Mutex<Answer>, Condvar)>::default();
             let waiting = State::Waiting(answer.clone());
             if let State::Unpolled(wait) = std::mem::replace(&mut self.0, waiting) {
                 // A thread of its own: no runtime's timer is needed, and none
@@ -79,10 +88,11 @@ impl Future for Flush {
                 let waiter = thread::Builder::new().name("xray-flush".to_owned());
                 let spawned = waiter.spawn(move || {
                     let flushed = wait();
-                    let mut answer = lock(&answer);
-                    answer.flushed = Some(flushed);
-                    let waker = answer.waker.take();
-                    drop(answer);
+                    let mut state = lock(&answer.0);
+                    state.flushed = Some(flushed);
+                    let waker = state.waker.take();
+                    drop(state);
+                    answer.1.notify_all();
                     if let Some(waker) = waker {
                         waker.wake();
                     }
@@ -96,7 +106,7 @@ impl Future for Flush {
             State::Done(flushed) => Poll::Ready(*flushed),
             State::Unpolled(_) => Poll::Pending, // never: replaced above
             State::Waiting(answer) => {
-                let mut answer = lock(answer);
+                let mut answer = lock(&answer.0);
                 match answer.flushed {
                     Some(flushed) => Poll::Ready(flushed),
                     None => {

@@ -5,6 +5,7 @@
 
 pub(crate) mod capture;
 mod flush;
+pub(crate) mod hook;
 pub(crate) mod inline;
 mod pace;
 mod queue;
@@ -26,6 +27,7 @@ use crate::ledger::Loss;
 use crate::limits;
 use crate::record::{NodeIndex, Record, State};
 use crate::recorder::Common;
+use crate::report::{Report, report};
 
 /// Sends finished pieces of traces somewhere.
 ///
@@ -146,7 +148,8 @@ impl Piece {
         packer.plan(&mut self, limit);
         while let Some(packed) = packer.next(&self) {
             let entities = packed.entities;
-            let verdict = send(&packed.datagram[limits::DATAGRAM_HEADER.len()..]);
+            let json = &packed.datagram[limits::DATAGRAM_HEADER.len()..];
+            let verdict = packed.hooked.and_then(|()| send(json));
             self.decide(entities, verdict);
             packer.advance(&mut self);
         }
@@ -186,6 +189,7 @@ impl Piece {
             Err(reason) => {
                 ledger.lose_document(reason);
                 ledger.drop_entities(reason, entities);
+                report(Report::Lost, &format_args!("a document is lost: {reason}"));
             }
         }
     }
@@ -193,6 +197,9 @@ impl Piece {
     /// Books everything that is left as lost.
     pub(crate) fn lose(&mut self, reason: Loss) {
         let ledger = &self.common.ledger;
+        if self.undecided > 0 {
+            report(Report::Lost, &format_args!("a document is lost: {reason}"));
+        }
         for _ in 0..std::mem::take(&mut self.undecided) {
             ledger.lose_document(reason);
         }

@@ -33,6 +33,8 @@ struct State {
     bytes: usize,
     pushed: u64,
     finished: u64,
+    /// Of the finished ones, those lost because the time was over.
+    left: u64,
     mode: Mode,
     /// The thread waits without a time limit.
     asleep: bool,
@@ -62,6 +64,7 @@ impl Queue {
                 bytes: 0,
                 pushed: 0,
                 finished: 0,
+                left: 0,
                 mode: Mode::Open,
                 asleep: false,
             }),
@@ -144,9 +147,13 @@ impl Queue {
         }
     }
 
-    /// For the emission thread: one piece is done with.
-    pub(super) fn finish(&self) {
-        self.lock().finished += 1;
+    /// For the emission thread: one piece is done with, whole unless the time
+    /// was over.
+    pub(super) fn finish(&self, in_time: bool) {
+        let mut state = self.lock();
+        state.finished += 1;
+        state.left += u64::from(!in_time);
+        drop(state);
         self.done.notify_all();
     }
 
@@ -217,7 +224,7 @@ impl Queue {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let left = Self::empty(&mut state);
-        let remaining = state.pushed - state.finished;
+        let remaining = state.pushed - state.finished + state.left;
         drop(state);
         lose_all(left);
         self.done.notify_all();
@@ -228,6 +235,7 @@ impl Queue {
     fn empty(state: &mut State) -> VecDeque<Piece> {
         state.bytes = 0;
         state.finished += state.pieces.len() as u64;
+        state.left += state.pieces.len() as u64;
         std::mem::take(&mut state.pieces)
     }
 

@@ -4,6 +4,7 @@
 //! address the refusal of a datagram stands in `SO_ERROR` as soon as `send` is
 //! back; elsewhere it comes late or never, and speaks of an earlier datagram.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::daemon_address::DaemonAddress;
+use crate::report::{Report, report};
 
 /// What came of one attempt to send.
 #[derive(Debug)]
@@ -98,7 +100,12 @@ impl Udp {
             match answer.try_recv() {
                 Ok(addresses) => self.addresses = addresses,
                 Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => {}
+                Err(TryRecvError::Disconnected) => {
+                    report(
+                        Report::Resolve,
+                        &format_args!("{} cannot be resolved", self.host),
+                    );
+                }
             }
             self.resolving = None;
             self.resolve_after = Some(Instant::now() + RESOLVE_PAUSE);
@@ -119,6 +126,12 @@ impl Udp {
             }
         });
         self.resolving = spawned.is_ok().then_some(answer);
+    }
+}
+
+impl fmt::Display for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, UDP port {}", self.host, self.port)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::daemon_address::DaemonAddress;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::limits;
+use crate::report::{Report, report};
 
 /// How long what is queued may still be sent after the last recorder is gone.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -50,8 +51,8 @@ impl WorkerEmitter {
             let mut batch = VecDeque::new();
             while queue.take(&mut batch) == Next::Send {
                 while let Some(piece) = batch.pop_front() {
-                    sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
-                    queue.finish();
+                    let in_time = sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
+                    queue.finish(in_time);
                 }
             }
         })?;
@@ -114,30 +115,41 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) {
+    /// Packs and sends; `false` when a shutdown's time was over before.
+    pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) -> bool {
+        let mut in_time = true;
         self.packer.plan(&mut piece, self.limit);
         while let Some(packed) = self.packer.next(&piece) {
             let (entities, bytes) = (packed.entities, packed.datagram.len());
-            waits.pace(bytes);
-            let verdict = Self::deliver(&mut self.udp, packed.datagram, &piece, waits);
-            match verdict {
-                // The network takes less than was thought: pack again.
-                Err(Loss::TooLarge) if self.limit > limits::DOCUMENT_BYTES_MIN => {
-                    self.limit = (bytes / 2).clamp(limits::DOCUMENT_BYTES_MIN, self.limit - 1);
-                    self.packer.plan(&mut piece, self.limit);
+            let verdict = match packed.hooked {
+                Err(reason) => Err(reason),
+                Ok(()) => {
+                    waits.pace(bytes);
+                    match self.udp.deliver(packed.datagram, &piece, waits) {
+                        // The network takes less than was thought: pack again.
+                        Err(Loss::TooLarge) if self.limit > limits::DOCUMENT_BYTES_MIN => {
+                            let half = bytes / 2;
+                            self.limit = half.clamp(limits::DOCUMENT_BYTES_MIN, self.limit - 1);
+                            self.packer.plan(&mut piece, self.limit);
+                            continue;
+                        }
+                        verdict => verdict,
+                    }
                 }
-                verdict => {
-                    piece.decide(entities, verdict);
-                    self.packer.advance(&mut piece);
-                }
-            }
+            };
+            in_time &= verdict != Err(Loss::Shutdown);
+            piece.decide(entities, verdict);
+            self.packer.advance(&mut piece);
         }
+        in_time
     }
+}
 
+impl Udp {
     /// Sends one datagram. While nobody listens it is held, as long as that is
     /// worth it, and the queue takes what comes meanwhile.
     fn deliver(
-        udp: &mut Udp,
+        &mut self,
         datagram: &[u8],
         piece: &Piece,
         waits: &mut Waits<'_>,
@@ -145,7 +157,7 @@ impl Sender {
         let mut probe = PROBE_MIN;
         let mut full = 0;
         loop {
-            let attempt = udp.send(datagram);
+            let attempt = self.send(datagram);
             let (pause, reason) = match attempt {
                 Attempt::Sent => return Ok(()),
                 Attempt::SentAfterRefusal => {
@@ -159,7 +171,10 @@ impl Sender {
                     full += 1;
                     (PROBE_MIN, Loss::WouldBlock)
                 }
-                Attempt::Refused => (probe, Loss::Refused),
+                Attempt::Refused => {
+                    report(Report::Refused, &format_args!("nobody listens at {self}"));
+                    (probe, Loss::Refused)
+                }
                 Attempt::NoAddress => (probe, Loss::NoAddress),
             };
             match waits.hold(pause) {

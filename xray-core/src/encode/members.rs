@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use super::{json, valid};
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
-use crate::record::{Exception, Field, Flags, NodeIndex, Record, State, Stored, Value};
+use crate::record::{Exception, Field, Flags, Frame, NodeIndex, Record, State, Stored, Value};
 
 /// How much is left out so that an entity fits: each step keeps less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trim {
     Nothing,
+    /// The stacks of exceptions.
+    Stacks,
     /// Metadata values of more than this many bytes.
     Metadata(usize),
     /// All texts of `sql`, `aws` and exceptions to a few characters, and
@@ -54,6 +56,12 @@ pub(super) fn write(
     if present != 0 {
         members.cause();
         members.http();
+        members.block(Field::Sql, ",\"sql\":{");
+        if !entity.is_segment {
+            members.block(Field::Aws, ",\"aws\":{");
+        } else if members.has(Field::Link) {
+            members.links();
+        }
         members.precursors();
         members.annotations();
         members.metadata();
@@ -167,7 +175,63 @@ impl<'a> Members<'a> {
             self.raw(",\"sampling_rule_name\":");
             self.bounded(rule, limits::STRING_CHARS);
         }
-        self.raw("}}");
+        self.raw("}");
+        if self.has(Field::Aws) {
+            self.raw(",");
+            self.members(Field::Aws);
+        }
+        self.raw("}");
+    }
+
+    fn block(&mut self, field: Field, opening: &str) {
+        if self.has(field) {
+            self.raw(opening);
+            self.members(field);
+            self.raw("}");
+        }
+    }
+
+    /// `"key":value` for the latest value under each key.
+    fn members(&mut self, field: Field) {
+        let latest = Latest::of(self, field);
+        let mut separator = "";
+        for (at, value) in self.values.iter().enumerate() {
+            if latest.has(self, at) {
+                self.raw(separator);
+                separator = ",";
+                json::string(self.out, self.record.key(value));
+                self.raw(":");
+                let user = field == Field::Sql && self.record.key(value) == "user";
+                let limit = if user {
+                    limits::STRING_CHARS
+                } else {
+                    limits::SQL_BYTES
+                };
+                self.value(value, limit);
+            }
+        }
+    }
+
+    fn links(&mut self) {
+        let mut opening = ",\"links\":[";
+        for value in self
+            .values
+            .iter()
+            .filter(|value| value.field == Field::Link)
+        {
+            if let Stored::Text(text) = value.stored
+                && let Some((trace_id, id)) = self.record.text(text).split_once('@')
+            {
+                self.raw(opening);
+                opening = ",";
+                self.raw("{\"trace_id\":\"");
+                self.raw(trace_id);
+                self.raw("\",\"id\":\"");
+                self.raw(id);
+                self.raw("\"}");
+            }
+        }
+        self.raw("]");
     }
 
     fn cause(&mut self) {
@@ -219,7 +283,38 @@ impl<'a> Members<'a> {
             self.out.extend_from_slice(&cause.to_text());
             self.raw("\"");
         }
+        let mut truncated = exception.truncated;
+        if self.trim == Trim::Nothing {
+            self.stack(&exception.stack);
+        } else if !exception.stack.is_empty() {
+            self.trimmed += 1;
+            truncated += exception.stack.len() as u32;
+        }
+        for (name, count) in [("truncated", truncated), ("skipped", exception.skipped)] {
+            if count > 0 {
+                self.raw(",");
+                self.key(name);
+                json::integer(self.out, count);
+            }
+        }
         self.raw("}");
+    }
+
+    fn stack(&mut self, stack: &[Frame]) {
+        let mut opening = ",\"stack\":[{\"path\":";
+        for frame in stack {
+            self.raw(opening);
+            opening = ",{\"path\":";
+            json::string(self.out, &frame.path);
+            self.raw(",\"line\":");
+            json::integer(self.out, frame.line);
+            self.raw(",\"label\":");
+            json::string(self.out, &frame.label);
+            self.raw("}");
+        }
+        if !stack.is_empty() {
+            self.raw("]");
+        }
     }
 
     fn id(&mut self, bits: u64) {
@@ -363,7 +458,7 @@ impl<'a> Members<'a> {
             Stored::Text(text) => self.bounded(self.record.text(text), limit),
             Stored::Json(text) => {
                 let largest = match self.trim {
-                    Trim::Nothing => usize::MAX,
+                    Trim::Nothing | Trim::Stacks => usize::MAX,
                     Trim::Metadata(bytes) => bytes,
                     Trim::Everything => 0,
                 };

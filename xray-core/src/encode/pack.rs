@@ -30,6 +30,7 @@ pub(crate) struct Packer {
     roots: Vec<NodeIndex>,
     path: Vec<Step>,
     datagram: Vec<u8>,
+    limit: usize,
 }
 
 /// What is to become of one node.
@@ -64,6 +65,8 @@ impl Packer {
     /// Plans the documents of `piece`, none larger than `limit`. May be called
     /// again with a smaller one: what was sent is left out then.
     pub(crate) fn plan(&mut self, piece: &mut Piece, limit: usize) {
+        self.limit = limit;
+        let limit = (limit - piece.common.hooks.room()).max(limits::DOCUMENT_BYTES_MIN / 2);
         self.bodies.clear();
         self.plans.clear();
         self.roots.clear();
@@ -107,7 +110,7 @@ impl Packer {
         if self.bodies.len() - start > room {
             let excess = self.bodies.len() - start - room;
             let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
-            for trim in [metadata, Trim::Everything] {
+            for trim in [Trim::Stacks, metadata, Trim::Everything] {
                 self.bodies.truncate(start);
                 trimmed = members::write(&mut self.bodies, &mut self.values, piece, index, trim);
                 if self.bodies.len() - start <= room {
@@ -208,9 +211,16 @@ impl Packer {
                 siblings: false,
             });
         }
+        let hooks = &piece.common.hooks;
+        let hooked = if hooks.is_empty() {
+            Ok(())
+        } else {
+            hooks.run(&mut self.datagram, self.limit)
+        };
         Some(Packed {
             datagram: &self.datagram,
             entities,
+            hooked,
         })
     }
 
@@ -257,21 +267,23 @@ impl Packer {
 pub(crate) struct Packed<'a> {
     pub(crate) datagram: &'a [u8],
     pub(crate) entities: u64,
+    /// What the hooks said.
+    pub(crate) hooked: Result<(), Loss>,
 }
 
 /// The size of the largest metadata value that may stay so that `excess` bytes
 /// go.
 fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
-    let mut sizes = members::metadata_sizes(&piece.record, index);
+    let sizes = members::metadata_sizes(&piece.record, index);
     let mut gone = 0;
-    while gone < excess {
-        match sizes.pop() {
-            // The mark that stays behind takes some of the room.
-            Some(size) => gone += size.saturating_sub(40),
-            None => return 0,
+    for size in sizes.into_iter().rev() {
+        // The mark that stays behind takes some of the room.
+        gone += size.saturating_sub(40);
+        if gone >= excess {
+            return size - 1;
         }
     }
-    sizes.last().copied().unwrap_or(0)
+    0
 }
 
 impl Piece {

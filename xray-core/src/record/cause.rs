@@ -1,8 +1,10 @@
 //! Exceptions: an error with its chain of sources, a panic, a cancellation.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::Location;
 
 use super::floor_char_boundary;
 use crate::SegmentId;
@@ -17,6 +19,105 @@ pub(crate) struct Exception {
     pub(crate) remote: bool,
     /// The exception that caused this one.
     pub(crate) cause: Option<SegmentId>,
+    pub(crate) stack: Vec<Frame>,
+    /// Frames and exceptions that were left out.
+    pub(crate) truncated: u32,
+    pub(crate) skipped: u32,
+}
+
+/// One frame of a stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) path: Cow<'static, str>,
+    pub(crate) line: u32,
+    pub(crate) label: Cow<'static, str>,
+}
+
+impl Frame {
+    /// Where an error was recorded: all that is known of it for nothing.
+    fn recorded_at(location: &'static Location<'static>) -> Self {
+        Self {
+            path: location.file().into(),
+            line: location.line(),
+            label: "recorded".into(),
+        }
+    }
+}
+
+/// An exception that is no Rust error: what another language, a protocol or a
+/// remote service reports.
+///
+/// ```
+/// # use xray_core::{Class, ExceptionReport};
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// segment.report_exception(
+///     &ExceptionReport::new("ThrottlingException", "slow down").remote(),
+///     Class::Throttle,
+/// );
+/// # segment.close();
+/// # assert!(capture.documents()[0].exceptions()[0].remote);
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExceptionReport<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) message: &'a str,
+    remote: bool,
+    stack: Vec<Frame>,
+    truncated: u32,
+    skipped: u32,
+}
+
+impl<'a> ExceptionReport<'a> {
+    /// An exception of a type (250 bytes) with a message (4,096 bytes).
+    pub fn new(kind: &'a str, message: &'a str) -> Self {
+        Self {
+            kind,
+            message,
+            remote: false,
+            stack: Vec::new(),
+            truncated: 0,
+            skipped: 0,
+        }
+    }
+
+    /// It was raised by the downstream service.
+    #[must_use]
+    pub fn remote(mut self) -> Self {
+        self.remote = true;
+        self
+    }
+
+    /// Adds a frame of its stack, the innermost first. From the 51st on they
+    /// are counted as truncated.
+    #[must_use]
+    pub fn frame(mut self, path: &str, line: u32, label: &str) -> Self {
+        if self.stack.len() == limits::STACK_FRAMES {
+            self.truncated += 1;
+        } else {
+            let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES));
+            self.stack.push(Frame {
+                path: owned(path),
+                line,
+                label: owned(label),
+            });
+        }
+        self
+    }
+
+    /// Frames that were left out by whoever reports.
+    #[must_use]
+    pub fn truncated(mut self, frames: u32) -> Self {
+        self.truncated += frames;
+        self
+    }
+
+    /// Exceptions that were left out between this one and its cause.
+    #[must_use]
+    pub fn skipped(mut self, exceptions: u32) -> Self {
+        self.skipped = exceptions;
+        self
+    }
 }
 
 /// The exception an entity recorded last, by which a parent that is handed the
@@ -43,7 +144,7 @@ impl Cause {
     pub(crate) fn of_error(
         kind: &str,
         error: &dyn Error,
-        remote: bool,
+        location: &'static Location<'static>,
         seen: Option<Seen>,
         mut next_id: impl FnMut() -> SegmentId,
     ) -> Self {
@@ -66,13 +167,19 @@ impl Cause {
                 Some(last) => last.cause = Some(id),
                 None => outermost = fingerprint,
             }
-            let kind = if chain.is_empty() { kind } else { "source" };
+            let (kind, stack) = match chain.is_empty() {
+                true => (kind, vec![Frame::recorded_at(location)]),
+                false => ("Error", Vec::new()),
+            };
             chain.push(Exception {
                 id,
                 kind: cut(kind, limits::EXCEPTION_KIND_BYTES),
                 message,
-                remote,
+                remote: false,
                 cause: None,
+                stack,
+                truncated: 0,
+                skipped: 0,
             });
             link = error.source();
         }
@@ -84,23 +191,26 @@ impl Cause {
                 };
                 Self::Chain(chain, seen)
             }
-            None => Self::plain(kind, "", next_id()),
+            None => Self::reported(&ExceptionReport::new(kind, ""), next_id()),
         }
     }
 
     /// One exception that is no `Error`.
-    pub(crate) fn plain(kind: &str, message: &str, id: SegmentId) -> Self {
-        let message = cut(message, limits::MESSAGE_BYTES);
+    pub(crate) fn reported(report: &ExceptionReport<'_>, id: SegmentId) -> Self {
+        let message = cut(report.message, limits::MESSAGE_BYTES);
         let seen = Seen {
             id,
             fingerprint: fingerprint(&message),
         };
         let exception = Exception {
             id,
-            kind: kind.to_owned(),
+            kind: cut(report.kind, limits::EXCEPTION_KIND_BYTES),
             message,
-            remote: false,
+            remote: report.remote,
             cause: None,
+            stack: report.stack.clone(),
+            truncated: report.truncated,
+            skipped: report.skipped,
         };
         Self::Chain(vec![exception], seen)
     }

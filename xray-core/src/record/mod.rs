@@ -9,8 +9,8 @@ mod spare;
 pub(crate) mod trace;
 mod value;
 
-pub use cause::{AnyError, ErrorKind};
-pub(crate) use cause::{Exception, Seen};
+pub use cause::{AnyError, ErrorKind, ExceptionReport};
+pub(crate) use cause::{Exception, Frame, Seen};
 pub(crate) use spare::Spare;
 pub use value::{AnnotationValue, Tally};
 pub(crate) use value::{Field, Stored};
@@ -213,16 +213,17 @@ impl Record {
     }
 
     fn push(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
-        let split = floor_char_boundary(key.0, limits::NAMESPACE_BYTES);
-        let stored_key = if key.0.is_empty() && key.1.is_empty() {
-            Text::default()
+        let (split, stored_key) = if key.0.is_empty() && key.1.is_empty() {
+            (0, Text::default())
         } else {
-            let namespace = self.store(&key.0[..split], usize::MAX);
+            // What was stored counts: the arena may be full.
+            let namespace = self.store(key.0, limits::NAMESPACE_BYTES);
             let key = self.store(key.1, limits::KEY_BYTES);
-            Text {
+            let both = Text {
                 start: namespace.start,
                 end: key.end,
-            }
+            };
+            (namespace.len(), both)
         };
         let bytes = (stored_key.len() + stored.bytes() + 12) as u32;
         let index = self.values.len() as ValueIndex;

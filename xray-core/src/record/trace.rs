@@ -4,13 +4,15 @@
 //! [`Piece`]: all of it when the root closes, finished subtrees earlier when
 //! the trace grows, late children on their own.
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
 use super::value::Tallied;
 use super::{
-    AnnotationValue, Field, Flags, NodeIndex, Record, Seen, State as NodeState, Stored, Tally,
+    AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Record, Seen, State as NodeState,
+    Stored, Tally,
 };
 use crate::clock::Anchor;
 use crate::emit::{Piece, PieceHead};
@@ -246,7 +248,7 @@ impl Trace {
         key: Key,
         kind: &str,
         error: &dyn std::error::Error,
-        remote: bool,
+        location: &'static Location<'static>,
         flags: Flags,
     ) {
         // The error's text is made by foreign code: never under the lock.
@@ -255,14 +257,14 @@ impl Trace {
             let fork = IdSequence(state.ids.next().get());
             (state.find(key).and_then(|slot| slot.seen), fork)
         };
-        let cause = Cause::of_error(kind, error, remote, seen, || ids.next());
+        let cause = Cause::of_error(kind, error, location, seen, || ids.next());
         self.record_cause(key, cause, flags);
     }
 
     /// Records an exception that is no error, such as a panic.
-    pub(crate) fn record_exception(&self, key: Key, kind: &str, message: &str, flags: Flags) {
+    pub(crate) fn record_exception(&self, key: Key, report: &ExceptionReport<'_>, flags: Flags) {
         let id = self.lock().ids.next();
-        self.record_cause(key, Cause::plain(kind, message, id), flags);
+        self.record_cause(key, Cause::reported(report, id), flags);
     }
 
     fn record_cause(&self, key: Key, cause: Cause, flags: Flags) {
@@ -381,7 +383,7 @@ impl Trace {
                 _ => None,
             });
         Outcome {
-            trace_id: self.trace_id,
+            trace_id: Some(self.trace_id),
             decision: self.decision.clone(),
             class: Class::of_flags(root.flags),
             status,
@@ -429,9 +431,7 @@ impl Drop for Trace {
 
 fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
     let stored = match value {
-        AnnotationValue::Text(text) => {
-            Stored::Text(record.store(text, limits::ANNOTATION_BYTES + 1))
-        }
+        AnnotationValue::Text(text) => Stored::Text(record.store(text, limits::ANNOTATION_BYTES)),
         AnnotationValue::Integer(number) => Stored::Integer(*number),
         AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
         AnnotationValue::Float(number) => Stored::Float(*number),
@@ -506,16 +506,15 @@ impl State {
     /// as much as there is open, so enough must be closed to pay for it.
     fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
         let open = self.open.len() - self.free.len();
+        let open_bytes = self.record.bytes() - self.closed_bytes;
+        let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
+            || self.closed >= limits::STREAM_ENTITIES)
+            && self.closed_bytes >= open_bytes;
         match self.root {
-            RootState::Open => {
-                let open_bytes = self.record.bytes() - self.closed_bytes;
-                sampled
-                    && (self.closed_bytes >= limits::STREAM_BYTES
-                        || self.closed >= limits::STREAM_ENTITIES)
-                    && self.closed_bytes >= open_bytes
-            }
+            RootState::Open => sampled && has_grown,
             RootState::Sent | RootState::Discarded => {
-                self.record.node(node).parent().is_none() && open <= 16 + 4 * self.closed
+                let is_outermost = self.record.node(node).parent().is_none();
+                has_grown || (is_outermost && open <= 16 + 4 * self.closed)
             }
         }
     }

@@ -17,6 +17,12 @@ pub(crate) enum Field {
     User,
     Origin,
     ServiceVersion,
+    /// A member of `aws`, under its key.
+    Aws,
+    /// A member of `sql`, under its key.
+    Sql,
+    /// A link to another segment: `trace_id@id`.
+    Link,
     Precursor,
     /// An exception that happened here.
     Exception,

@@ -127,8 +127,8 @@ impl fmt::Debug for SamplingRequest<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outcome<'a> {
-    /// The trace.
-    pub trace_id: TraceId,
+    /// The trace; none where the SDK is switched off and no caller began one.
+    pub trace_id: Option<TraceId>,
     /// The decision it ran under.
     pub decision: Decision,
     /// Whether it failed, and whose fault it was.

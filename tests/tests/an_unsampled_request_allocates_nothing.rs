@@ -1,0 +1,149 @@
+//! An unsampled request allocates nothing, and a sampled one little.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "whatever is not as expected fails the test"
+)]
+#![allow(
+    unsafe_code,
+    reason = "a global allocator, which counts, is unsafe to write"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+
+use xray_core::{Emitter, Never, Piece, Recorder, TraceHeader};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of the calling thread.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn counting_counts() {
+    assert_eq!(allocations(|| drop(black_box(Box::new(7)))), 1);
+}
+
+fn unsampled(recorder: &Recorder, header: &TraceHeader) {
+    let segment = recorder.segment("shop").header(header).begin();
+    assert!(!segment.is_recorded());
+    let entered = segment.enter();
+    for _ in 0..10 {
+        let child = xray_core::current().begin_subsegment("child");
+        let within = child.enter();
+        let here = xray_core::current();
+        here.annotate("text", "text");
+        here.annotate("number", 7_u64);
+        here.metadata("list", [1, 2, 3]);
+        here.segment().tally("sum", xray_core::Tally::Sum(1.0));
+        here.record_fault(&std::fmt::Error);
+        assert_eq!(here.header().to_text().len(), black_box(74));
+        drop(within);
+        child.close();
+    }
+    segment.in_subsegment("closure", |_| ());
+    segment.http_response(xray_core::HttpResponse::new(200));
+    drop(entered);
+    segment.close();
+}
+
+#[test]
+fn an_unsampled_request_allocates_nothing() {
+    let never = Recorder::builder("test")
+        .ignore_environment()
+        .sampler(Never);
+    let recorder = never.build().unwrap();
+    for text in [
+        "",
+        "Root=1-66f2a1c0-0123456789abcdef01234567",
+        "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=0",
+    ] {
+        unsampled(&recorder, &TraceHeader::default()); // the thread's first
+        let count = allocations(|| {
+            for _ in 0..100 {
+                unsampled(&recorder, &TraceHeader::parse(text));
+            }
+        });
+        assert_eq!(count, 0, "{text}");
+    }
+    assert_eq!(recorder.entities().unsampled, 12 * 303);
+}
+
+#[derive(Debug, Clone)]
+struct Pieces(Arc<Mutex<Vec<Piece>>>);
+
+impl Emitter for Pieces {
+    fn emit(&self, piece: Piece) {
+        self.0.lock().unwrap().push(piece);
+    }
+}
+
+#[test]
+fn a_sampled_request_allocates_little() {
+    let pieces = Pieces(Arc::new(Mutex::new(Vec::with_capacity(1_000))));
+    let recorder = Recorder::builder("test")
+        .ignore_environment()
+        .emitter(pieces.clone())
+        .build()
+        .unwrap();
+    let request = || {
+        let segment = recorder.begin_segment("shop");
+        let annotate = |entity: &xray_core::Entity| {
+            entity.annotate("text", "some text");
+            entity.annotate("number", 7_u64);
+            entity.annotate("flag", true);
+        };
+        annotate(&segment);
+        for _ in 0..9 {
+            let child = segment.begin_subsegment("child");
+            let within = child.enter();
+            annotate(&xray_core::current());
+            drop(within);
+            child.close();
+        }
+        segment.close();
+    };
+    request();
+    let count = (0..10).map(|_| allocations(request)).max().unwrap();
+    println!("a segment with nine subsegments and thirty values: {count} allocations");
+    assert!(count <= 12, "{count}");
+    assert!(count > 0, "nothing was counted");
+    assert_eq!(pieces.0.lock().unwrap().len(), 11);
+}

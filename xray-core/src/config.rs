@@ -1,0 +1,295 @@
+//! Configuration of a recorder: what code says, and what the operator says.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::{Clock, TimeSource};
+use crate::context::ContextMissing;
+use crate::daemon_address::DaemonAddress;
+use crate::document::Document;
+use crate::emit::capture::Capture;
+use crate::emit::hook::Keep;
+use crate::emit::inline::InlineEmitter;
+use crate::emit::worker::WorkerEmitter;
+use crate::emit::{Emitter, Pace};
+use crate::entropy::{Entropy, RandomSource};
+use crate::environment::Environment;
+use crate::error::ConfigError;
+use crate::limits;
+use crate::live::Live;
+use crate::recorder::{Common, Core, Recorder};
+use crate::report::{Report, report};
+use crate::sampling::{Always, Guarded, Sampler};
+
+/// Configures a [`Recorder`].
+///
+/// The environment beats what is set here, as in every X-Ray SDK, unless
+/// [`ignore_environment`](Self::ignore_environment) is called:
+///
+/// | variable | value | stands for |
+/// |---|---|---|
+/// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port`, or `tcp:host:port udp:host:port` | [`daemon_address`](Self::daemon_address) |
+/// | `AWS_XRAY_TRACING_NAME` | any text | the name |
+/// | `AWS_XRAY_CONTEXT_MISSING` | `LOG_ERROR`, `IGNORE_ERROR`, `RUNTIME_ERROR` | [`context_missing`](Self::context_missing) |
+/// | `AWS_XRAY_SDK_ENABLED` | `false` | [`enabled(false)`](Self::enabled) |
+/// | `AWS_XRAY_SDK_DISABLED` | `true` | [`enabled(false)`](Self::enabled) |
+///
+/// An empty variable counts as unset; a wrong one is skipped, logged, and listed
+/// in [`Recorder::warnings`].
+#[must_use = "nothing is recorded before `build`"]
+pub struct RecorderBuilder {
+    name: String,
+    enabled: bool,
+    context_missing: Option<ContextMissing>,
+    daemon_address: Option<DaemonAddress>,
+    sampler: Arc<dyn Sampler>,
+    emission: Emission,
+    document_limit: usize,
+    queue_pieces: usize,
+    queue_bytes: usize,
+    pace: Pace,
+    clock: Clock,
+    entropy: Entropy,
+    common: Common,
+    environment: Lookup,
+}
+
+/// How documents leave.
+enum Emission {
+    Thread,
+    Inline,
+    Custom(Box<dyn Emitter>),
+}
+
+/// Reads one variable; `None` where the environment is ignored.
+struct Lookup(Option<Box<ReadVariable>>);
+
+type ReadVariable = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl RecorderBuilder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            enabled: true,
+            context_missing: None,
+            daemon_address: None,
+            sampler: Arc::new(Always),
+            emission: Emission::Thread,
+            document_limit: limits::DOCUMENT_BYTES,
+            queue_pieces: limits::QUEUE_PIECES,
+            queue_bytes: limits::QUEUE_BYTES,
+            pace: Pace::default(),
+            clock: Clock::default(),
+            entropy: Entropy::default(),
+            common: Common::default(),
+            environment: Lookup(Some(Box::new(|name| std::env::var(name).ok()))),
+        }
+    }
+
+    /// Whether anything is recorded. Switched off, every handle does nothing,
+    /// and the caller's header is passed on as it came. Defaults to true.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// What happens where a subsegment is begun and no trace is current: one
+    /// setting for the process, the last recorder built decides. Defaults to
+    /// [`ContextMissing::Log`].
+    pub fn context_missing(mut self, policy: ContextMissing) -> Self {
+        self.context_missing = Some(policy);
+        self
+    }
+
+    /// Looks at every finished document before it is sent, and may change it or
+    /// keep it back: default annotations, redaction, filters. Hooks run in the
+    /// order they were added, on the thread that sends.
+    ///
+    /// A hook may add 512 bytes to a document; one that is too large after it
+    /// is lost as `too_large`. A hook that panics loses its document as
+    /// `hook_panic`, as it may have been about to redact it, and harms nothing
+    /// else. While there is none, nothing is paid for it.
+    ///
+    /// ```
+    /// use xray_core::{Keep, Recorder};
+    ///
+    /// let builder = Recorder::builder("shop").hook(|document| {
+    ///     document.annotations.insert("stage".into(), "prod".into());
+    ///     if document.name == "health" { Keep::Drop } else { Keep::Send }
+    /// });
+    /// ```
+    pub fn hook(mut self, hook: impl Fn(&mut Document) -> Keep + Send + Sync + 'static) -> Self {
+        self.common.hooks.add(Box::new(hook));
+        self
+    }
+
+    /// Where the daemon listens. Defaults to `127.0.0.1:2000`.
+    pub fn daemon_address(mut self, address: impl Into<DaemonAddress>) -> Self {
+        self.daemon_address = Some(address.into());
+        self
+    }
+
+    /// Decides about requests whose header leaves it open. Defaults to
+    /// [`Always`].
+    pub fn sampler(mut self, sampler: impl Sampler) -> Self {
+        self.sampler = Arc::new(sampler);
+        self
+    }
+
+    /// The version of the service, shown on each segment. None by default.
+    pub fn service_version(mut self, version: impl Into<String>) -> Self {
+        self.common.service_version = Some(version.into());
+        self
+    }
+
+    /// The AWS resource type the service runs on, such as
+    /// `AWS::ECS::Container`. None by default.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.common.origin = Some(origin.into());
+        self
+    }
+
+    /// Sends on the thread that closes a segment, before `close` returns,
+    /// instead of on a thread of our own. For processes that may be stopped as
+    /// soon as their answer is out.
+    pub fn send_inline(mut self) -> Self {
+        self.emission = Emission::Inline;
+        self
+    }
+
+    /// Hands finished pieces to an emitter of your own.
+    pub fn emitter(mut self, emitter: impl Emitter) -> Self {
+        self.emission = Emission::Custom(Box::new(emitter));
+        self
+    }
+
+    /// Largest document, in bytes. A trace that exceeds it is split into
+    /// several; a single entity that exceeds it is trimmed, and one that cannot
+    /// be trimmed below it is dropped as `too_large`. Choose it below what the
+    /// daemon and the network take: too high a value makes the operating system
+    /// refuse the datagram. Defaults to 64,000.
+    ///
+    /// [`build`](Self::build) fails below 1,024 and above 65,474, which is what
+    /// a UDP datagram over IPv4 carries behind the header line.
+    pub fn document_limit(mut self, bytes: usize) -> Self {
+        self.document_limit = bytes;
+        self
+    }
+
+    /// What may wait for the emission thread: finished pieces of traces, and
+    /// their estimated bytes. What comes on top is lost as `queue_full`.
+    /// Defaults to 4,096 pieces and 32 MiB.
+    pub fn queue(mut self, pieces: usize, bytes: usize) -> Self {
+        self.queue_pieces = pieces;
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// How fast the emission thread may send; see [`Pace`].
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Reads time from a source of your own.
+    pub fn clock(mut self, clock: Arc<dyn TimeSource>) -> Self {
+        self.clock = Clock::new(clock);
+        self
+    }
+
+    /// Draws ids and chances from a source of your own.
+    pub fn random(mut self, random: Arc<dyn RandomSource>) -> Self {
+        self.entropy = Entropy::new(random);
+        self
+    }
+
+    /// Reads environment variables from a source of your own.
+    pub fn environment(
+        mut self,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.environment = Lookup(Some(Box::new(lookup)));
+        self
+    }
+
+    /// Reads no environment variables.
+    pub fn ignore_environment(mut self) -> Self {
+        self.environment = Lookup(None);
+        self
+    }
+
+    /// Builds the recorder, and starts its emission thread if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot be used, or the thread cannot be started. A daemon
+    /// that is absent is no error.
+    pub fn build(mut self) -> Result<Recorder, ConfigError> {
+        let environment = match &self.environment.0 {
+            Some(lookup) => Environment::read(|name| lookup(name)),
+            None => Environment::default(),
+        };
+        let (min, max) = (limits::DOCUMENT_BYTES_MIN, limits::DOCUMENT_BYTES_MAX);
+        let given = self.document_limit;
+        if !(min..=max).contains(&given) {
+            return Err(ConfigError::DocumentLimit { given, min, max });
+        }
+        self.name = environment.tracing_name.unwrap_or(self.name);
+        if self.name.is_empty() {
+            return Err(ConfigError::EmptyName);
+        }
+        self.enabled = environment.enabled.unwrap_or(self.enabled);
+        if let Some(policy) = environment.context_missing.or(self.context_missing) {
+            policy.set();
+        }
+        for warning in &environment.wrong {
+            report(Report::Environment, &format_args!("skipped: {warning}"));
+        }
+        let address = environment.daemon_address.or(self.daemon_address.take());
+        let address = address.unwrap_or_default();
+        let queue = (self.queue_pieces, self.queue_bytes);
+        let emitter: Box<dyn Emitter> =
+            match std::mem::replace(&mut self.emission, Emission::Inline) {
+                // A recorder that is off needs no thread.
+                Emission::Thread if self.enabled => {
+                    let started = WorkerEmitter::start(address, given, queue, self.pace);
+                    Box::new(started.map_err(ConfigError::Thread)?)
+                }
+                Emission::Thread | Emission::Inline => {
+                    Box::new(InlineEmitter::new(&address, given))
+                }
+                Emission::Custom(emitter) => emitter,
+            };
+        Ok(self.assemble(emitter, environment.wrong))
+    }
+
+    /// A recorder that keeps its documents; there is nothing in it that can
+    /// fail.
+    pub(crate) fn captured(self, capture: Capture) -> Recorder {
+        self.assemble(Box::new(capture), Vec::new())
+    }
+
+    fn assemble(self, emitter: Box<dyn Emitter>, warnings: Vec<ConfigError>) -> Recorder {
+        Recorder(Arc::new(Core {
+            name: self.name,
+            disabled: !self.enabled,
+            clock: self.clock,
+            entropy: self.entropy,
+            sampler: Guarded(self.sampler),
+            emitter,
+            live: Live::new(),
+            common: Arc::new(self.common),
+            warnings,
+        }))
+    }
+}
+
+impl fmt::Debug for RecorderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecorderBuilder")
+            .field("name", &self.name)
+            .field("daemon_address", &self.daemon_address)
+            .field("sampler", &self.sampler)
+            .finish_non_exhaustive()
+    }
+}

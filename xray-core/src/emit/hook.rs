@@ -1,0 +1,74 @@
+//! Hooks on finished documents.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::document::Document;
+use crate::ledger::Loss;
+use crate::limits;
+
+/// What a hook says of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Keep {
+    /// Send it, as it now is.
+    Send,
+    /// Do not send it; it is lost as `hook_dropped`.
+    Drop,
+}
+
+type Hook = dyn Fn(&mut Document) -> Keep + Send + Sync;
+
+/// All hooks of a recorder, in the order they were added.
+#[derive(Default)]
+pub(crate) struct Hooks(Vec<Box<Hook>>);
+
+impl Hooks {
+    pub(crate) fn add(&mut self, hook: Box<Hook>) {
+        self.0.push(hook);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes to leave free in a document for what hooks add.
+    pub(crate) fn room(&self) -> usize {
+        if self.is_empty() {
+            0
+        } else {
+            limits::HOOK_BYTES
+        }
+    }
+
+    /// Runs the hooks over the document in `datagram`, which stands behind the
+    /// header line. A hook that panics may have been about to redact, so its
+    /// document is not sent.
+    pub(crate) fn run(&self, datagram: &mut Vec<u8>, limit: usize) -> Result<(), Loss> {
+        let header = limits::DATAGRAM_HEADER.len();
+        let hooked = catch_unwind(AssertUnwindSafe(|| {
+            // What we wrote ourselves can be read.
+            let mut document =
+                Document::from_json(&datagram[header..]).map_err(|_| Loss::Serialize)?;
+            for hook in &self.0 {
+                if hook(&mut document) == Keep::Drop {
+                    return Err(Loss::HookDropped);
+                }
+            }
+            serde_json::to_vec(&document).map_err(|_| Loss::Serialize)
+        }));
+        let json = hooked.unwrap_or(Err(Loss::HookPanic))?;
+        if json.len() > limit {
+            return Err(Loss::TooLarge);
+        }
+        datagram.truncate(header);
+        datagram.extend_from_slice(&json);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hooks({})", self.0.len())
+    }
+}

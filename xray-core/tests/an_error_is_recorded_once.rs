@@ -1,0 +1,328 @@
+//! Whatever ends a piece of work other than well is recorded where it happened,
+//! once; who passes it on points there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "whatever is not as expected fails the test; panics are wanted"
+)]
+
+mod common;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use common::balance;
+use xray_core::document::{Cause, Document, Exception};
+use xray_core::{Capture, Recorder, TraceExt};
+
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("pending"),
+    }
+}
+
+#[derive(Debug)]
+struct Failed(&'static str, Option<Box<Self>>);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Failed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_deref().map(|source| source as _)
+    }
+}
+
+fn failed(message: &'static str) -> Failed {
+    Failed(message, None)
+}
+
+/// Runs `work` in a segment and returns its document.
+fn recorded(work: impl FnOnce(&xray_core::Segment)) -> Document {
+    let (recorder, capture): (Recorder, Capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let entered = segment.enter();
+    work(&segment);
+    drop(entered);
+    segment.close();
+    balance(&recorder);
+    capture.documents().pop().unwrap()
+}
+
+fn said(exception: &Exception) -> (&str, &str) {
+    (
+        exception.kind.as_deref().unwrap(),
+        exception.message.as_deref().unwrap(),
+    )
+}
+
+#[test]
+fn a_panic_is_a_fault_with_its_message_and_goes_on() {
+    let document = recorded(|segment| {
+        let text = "with text";
+        let panics: [Box<dyn FnOnce()>; 4] = [
+            Box::new(|| segment.in_subsegment("a", |_| panic!("plain"))),
+            Box::new(|| {
+                let _: Result<(), Failed> = segment.try_in_subsegment("b", |_| panic!("{text}"));
+            }),
+            Box::new(|| ready(async { panic!("plain") }.subsegment("c"))),
+            Box::new(|| {
+                let work = async { panic!("{text}") };
+                let _: Result<(), Failed> = ready(work.try_subsegment("d"));
+            }),
+        ];
+        for (at, panic) in panics.into_iter().enumerate() {
+            let payload = catch_unwind(AssertUnwindSafe(panic)).unwrap_err();
+            let text = payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or(payload.downcast_ref::<String>().cloned());
+            assert_eq!(text.as_deref(), Some(["plain", "with text"][at % 2]));
+        }
+        let number = catch_unwind(AssertUnwindSafe(|| {
+            segment.in_subsegment("e", |_| std::panic::panic_any(7));
+        }));
+        assert_eq!(number.unwrap_err().downcast_ref(), Some(&7));
+    });
+    assert!(!document.fault);
+    assert_eq!(document.subsegments.len(), 5);
+    for (at, child) in document.subsegments.iter().enumerate() {
+        assert!(child.fault && !child.error);
+        let expected = match at {
+            4 => "panic with a payload that is not text",
+            _ => ["plain", "with text"][at % 2],
+        };
+        let [exception] = child.exceptions() else {
+            panic!("{child:?}");
+        };
+        assert_eq!(said(exception), ("panic", expected));
+    }
+}
+
+#[test]
+fn a_guard_dropped_in_unwinding_says_so() {
+    let document = recorded(|segment| {
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _guard = segment.begin_subsegment("guard");
+            panic!("somewhere else");
+        }));
+        assert!(unwound.is_err());
+        // A future that is dropped by a panic was not cancelled.
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = pin!(std::future::pending::<()>().subsegment("future"));
+            assert!(
+                future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+            panic!("somewhere else");
+        }));
+        assert!(unwound.is_err());
+    });
+    for child in &document.subsegments {
+        assert!(child.fault && !child.error, "{}", child.name);
+        let said: Vec<_> = child.exceptions().iter().map(said).collect();
+        assert_eq!(said, [("panic", "the thread panicked")], "{}", child.name);
+    }
+}
+
+#[test]
+fn a_dropped_future_was_cancelled_unless_that_is_fine() {
+    let document = recorded(|_| {
+        drop(std::future::pending::<()>().subsegment("never polled"));
+        {
+            let mut polled = pin!(std::future::pending::<()>().subsegment("polled"));
+            assert!(
+                polled
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        }
+        drop(std::future::pending::<()>().subsegment("fine").cancel_ok());
+        ready(async {}.subsegment("done"));
+        drop(std::future::pending::<Result<(), Failed>>().try_subsegment("fallible"));
+    });
+    for child in &document.subsegments {
+        let cancelled = !matches!(child.name.as_str(), "fine" | "done");
+        assert_eq!(
+            (child.error, child.fault),
+            (cancelled, false),
+            "{}",
+            child.name
+        );
+        let said: Vec<_> = child.exceptions().iter().map(said).collect();
+        let expected: &[_] = &[("Cancelled", "dropped before it was done")];
+        assert_eq!(
+            said,
+            if cancelled { expected } else { &[] },
+            "{}",
+            child.name
+        );
+        assert!(child.end_time.is_some());
+    }
+    assert_eq!(document.subsegments.len(), 5);
+}
+
+#[test]
+fn what_lives_in_a_future_is_dropped_inside_it() {
+    struct Notes;
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            xray_core::current().annotate("dropped", true);
+        }
+    }
+    let document = recorded(|_| {
+        let notes = Notes;
+        ready(
+            async move {
+                let _notes = &notes;
+            }
+            .subsegment("done"),
+        );
+        let notes = Notes;
+        let unpolled = async move {
+            let _notes = &notes;
+        };
+        drop(unpolled.subsegment("dropped"));
+    });
+    for child in &document.subsegments {
+        assert_eq!(child.annotations["dropped"], true, "{}", child.name);
+    }
+    assert!(document.annotations.is_empty());
+}
+
+#[test]
+fn every_usual_error_is_recorded_with_its_type() {
+    let document = recorded(|segment| {
+        let _: Result<(), _> = segment.try_in_subsegment("own", |_| Err(failed("m")));
+        let _: Result<(), _> = segment.try_in_subsegment("io", |_| Err(std::io::Error::other("m")));
+        let _: Result<(), _> = segment.try_in_subsegment("anyhow", |_| Err(anyhow::anyhow!("m")));
+        let _: Result<(), _> =
+            segment.try_in_subsegment("boxed", |_| Err(Box::<dyn Error>::from("m")));
+        let _: Result<(), _> =
+            segment.try_in_subsegment("sync", |_| Err(Box::<dyn Error + Send + Sync>::from("m")));
+        let _: Result<(), _> = ready(async { Err(failed("m")) }.try_subsegment("own"));
+        let _: Result<(), _> = ready(async { Err(anyhow::anyhow!("m")) }.try_subsegment("anyhow"));
+        let _: Result<(), _> =
+            ready(async { Err(Box::<dyn Error>::from("m")) }.try_subsegment("boxed"));
+        let _: Result<(), _> =
+            ready(async { Err(Box::<dyn Error + Send + Sync>::from("m")) }.try_subsegment("sync"));
+    });
+    assert_eq!(document.subsegments.len(), 9);
+    for child in &document.subsegments {
+        assert!(child.fault && !child.error, "{}", child.name);
+        let [exception] = child.exceptions() else {
+            panic!("{child:?}");
+        };
+        let kind = match child.name.as_str() {
+            "own" => "an_error_is_recorded_once::Failed",
+            "io" => "std::io::error::Error",
+            "anyhow" => "anyhow::Error",
+            _ => "Error",
+        };
+        assert_eq!(said(exception), (kind, "m"), "{}", child.name);
+        assert!(exception.id.parse::<xray_core::SegmentId>().is_ok());
+    }
+}
+
+#[test]
+fn sources_are_a_chain_of_ids() {
+    let document = recorded(|segment| {
+        let chain = Failed(
+            "a",
+            Some(Box::new(Failed("b", Some(Box::new(failed("c")))))),
+        );
+        segment.record_error(&chain);
+        let context = anyhow::Error::new(failed("y")).context("x");
+        segment.begin_subsegment("anyhow").record_fault(&context);
+    });
+    assert!(document.error && !document.fault);
+    let linked = |document: &Document| {
+        let chain = document.exceptions();
+        for (at, exception) in chain.iter().enumerate() {
+            let next = chain.get(at + 1).map(|next| next.id.clone());
+            assert_eq!(exception.cause, next);
+        }
+        let texts = chain
+            .iter()
+            .map(|exception| exception.message.clone().unwrap());
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(linked(&document), ["a", "b", "c"]);
+    assert_eq!(linked(&document.subsegments[0]), ["x", "y"]);
+}
+
+#[test]
+fn who_passes_an_error_on_points_to_it() {
+    let document = recorded(|segment| {
+        let outcome: Result<(), Failed> = segment.try_in_subsegment("outer", |outer| {
+            outer.try_in_subsegment("inner", |_| Err(failed("lost")))
+        });
+        segment.record_fault(&outcome.unwrap_err());
+    });
+    let outer = &document.subsegments[0];
+    let inner = &outer.subsegments[0];
+    let id = &inner.exceptions()[0].id;
+    assert_eq!(document.cause, Some(Cause::Id(id.clone())));
+    assert!(document.fault && outer.fault && inner.fault);
+    assert_eq!(outer.cause, Some(Cause::Id(id.clone())));
+}
+
+#[test]
+fn who_wraps_an_error_points_to_it() {
+    let document = recorded(|segment| {
+        let outcome: Result<(), Failed> = segment.try_in_subsegment("outer", |outer| {
+            let inner = outer.try_in_subsegment("inner", |_| Err::<(), _>(failed("lost")));
+            inner.map_err(|error| {
+                Failed(
+                    "no cart",
+                    Some(Box::new(Failed("no row", Some(Box::new(error))))),
+                )
+            })
+        });
+        // Another error than the child's stands alone.
+        drop(outcome);
+        segment.record_fault(&failed("something else"));
+    });
+    let outer = &document.subsegments[0];
+    let inner = &outer.subsegments[0];
+    let said: Vec<_> = outer.exceptions().iter().map(|e| said(e).1).collect();
+    assert_eq!(said, ["no cart", "no row"]);
+    let [first, second] = outer.exceptions() else {
+        panic!("{outer:?}");
+    };
+    assert_eq!(first.cause.as_ref(), Some(&second.id));
+    assert_eq!(second.cause.as_ref(), Some(&inner.exceptions()[0].id));
+    let [alone] = document.exceptions() else {
+        panic!("{document:?}");
+    };
+    assert_eq!(alone.cause, None);
+}
+
+#[test]
+fn an_error_whose_text_panics_harms_nobody() {
+    #[derive(Debug)]
+    struct Broken;
+    impl fmt::Display for Broken {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("on purpose");
+        }
+    }
+    impl Error for Broken {}
+    let document = recorded(|segment| segment.record_fault(&Broken));
+    assert_eq!(
+        said(&document.exceptions()[0]).1,
+        "the error's own message panicked"
+    );
+}

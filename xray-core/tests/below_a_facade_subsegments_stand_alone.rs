@@ -1,0 +1,152 @@
+//! A facade is never sent: what is begun below it leaves as independent
+//! subsegments. Below `suppressed` nothing is recorded at all.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "whatever is not as expected fails the test"
+)]
+
+mod common;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use common::balance;
+use xray_core::{Entity, Recorder, Sampled, TraceHeader, current, suppressed};
+
+const HEADER: &str =
+    "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a:1";
+
+fn ready<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return output;
+        }
+    }
+}
+
+#[test]
+fn children_of_a_facade_are_independent_subsegments() {
+    let (recorder, capture) = Recorder::capture("lambda");
+    let facade = recorder.begin_facade(&TraceHeader::parse(HEADER));
+    assert!(facade.is_recorded() && facade.is_sampled());
+    assert_eq!(facade.header().to_text().to_string(), HEADER);
+    assert_eq!(recorder.open(), 0);
+    // Nothing can be written to it.
+    facade.annotate("lost", 1_u8);
+    facade.set_user("lost");
+    facade.mark(xray_core::Class::Fault);
+    for (at, name) in ["first", "second"].into_iter().enumerate() {
+        let outer = facade.begin_subsegment(name);
+        let inner = outer.begin_subsegment("inner");
+        // The outermost subsegment stands for the segment.
+        assert_eq!(inner.segment().id(), outer.id());
+        inner.segment().annotate("found", at);
+        assert_eq!(inner.header().parent(), inner.id());
+        assert_eq!((recorder.open(), recorder.entities().open), (2, 2));
+        inner.close();
+        assert_eq!(capture.json().len(), at, "leaves with its parent");
+        outer.close();
+        let document = &capture.documents()[at];
+        assert_eq!(document.name, name);
+        assert_eq!(document.kind.as_deref(), Some("subsegment"));
+        assert_eq!(document.parent_id.as_deref(), Some("53995c3f42cd8ad8"));
+        assert_eq!(
+            document.trace_id,
+            facade.trace_id().map(|id| id.to_string())
+        );
+        assert_eq!(document.annotations["found"], at);
+        assert_eq!(document.subsegments[0].name, "inner");
+    }
+    assert_eq!(facade.segment().id(), facade.id());
+    facade.close();
+    assert_eq!(capture.json().len(), 2);
+    let text = String::from_utf8(capture.json().concat()).unwrap();
+    assert!(!text.contains("lost"), "{text}");
+    assert_eq!(recorder.entities().begun, 4);
+    balance(&recorder);
+}
+
+#[test]
+fn a_facade_without_a_whole_header_records_nothing() {
+    for header in [
+        "",
+        "Root=1-66f2a1c0-0123456789abcdef01234567",
+        "Root=1-66f2a1c0-0123456789abcdef01234567;Sampled=1",
+        "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8",
+        "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=0",
+        "Parent=53995c3f42cd8ad8;Sampled=1",
+    ] {
+        let (recorder, capture) = Recorder::capture("lambda");
+        let header = TraceHeader::parse(header);
+        let facade = recorder.begin_facade(&header);
+        let child = facade.begin_subsegment("a");
+        assert!(!child.is_recorded());
+        // Whoever is called may decide, as if we were not there.
+        assert_eq!(child.header(), header);
+        drop((child, facade));
+        assert_eq!(capture.json().len(), 0);
+        assert_eq!(recorder.entities().unsampled, 2);
+        balance(&recorder);
+    }
+}
+
+#[test]
+fn nothing_is_recorded_below_suppressed() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let entered = segment.enter();
+    let inside = suppressed(async {
+        let here = current();
+        assert!(!here.is_recorded() && !here.is_nothing());
+        assert_eq!(here.trace_id(), segment.trace_id());
+        let call = here.begin_subsegment("hidden");
+        assert_eq!(call.header().sampled(), Sampled::No);
+        assert_eq!(call.header().root(), segment.trace_id());
+        // Nor does a new segment, even where a header asks for it.
+        let header = TraceHeader::parse(HEADER);
+        let hidden = recorder.segment("hidden").header(&header).begin();
+        assert!(!hidden.is_recorded());
+        assert_eq!(hidden.header().sampled(), Sampled::No);
+        assert_eq!(
+            hidden.begin_subsegment("hidden").header().sampled(),
+            Sampled::No
+        );
+        let entered = hidden.enter();
+        assert!(!recorder.begin_segment("hidden").is_recorded());
+        drop(entered);
+        Entity::clone(&here)
+    });
+    let outlives = ready(inside);
+    assert_eq!(current().id(), segment.id());
+    outlives.annotate("hidden", 1_u8);
+    drop(entered);
+    segment.close();
+    // Outside, all is as before.
+    recorder.begin_segment("after").close();
+    let names: Vec<_> = capture.documents().into_iter().map(|d| d.name).collect();
+    assert_eq!(names, ["shop", "after"]);
+    let text = String::from_utf8(capture.json().concat()).unwrap();
+    assert!(!text.contains("hidden"), "{text}");
+    assert_eq!(recorder.entities().unsampled, 4);
+    balance(&recorder);
+}
+
+#[test]
+fn suppressed_needs_no_trace() {
+    let (recorder, capture) = Recorder::capture("shop");
+    ready(suppressed(async {
+        assert_eq!(current().header().sampled(), Sampled::No);
+        assert!(current().header().root().is_some());
+        let segment = recorder.begin_segment("hidden");
+        assert_eq!(segment.trace_id(), current().trace_id());
+    }));
+    assert_eq!(capture.json().len(), 0);
+    assert_eq!(recorder.entities().unsampled, 1);
+    balance(&recorder);
+}
