@@ -1,1 +1,148 @@
 //! Tower layers that trace HTTP servers and clients with AWS X-Ray.
+//!
+//! [`XRayLayer`] records each request that a service answers as a segment;
+//! [`XRayClientLayer`] records each request that a program sends as a
+//! subsegment, and passes the trace on. Both wrap any [`tower_service::Service`]
+//! of `http` requests and responses, box nothing and change no error type.
+//!
+//! # An axum server
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use xray_core::Recorder;
+//! use xray_tower::XRayLayer;
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let recorder = Recorder::builder("shop").build()?;
+//! let app = Router::new()
+//!     .route("/orders/{id}", get(async || "7 roses"))
+//!     .layer(XRayLayer::new(recorder.clone()).skip_path("/health"));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await?;
+//! recorder.shutdown(std::time::Duration::from_secs(2)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A hyper server that calls another one
+//!
+//! ```no_run
+//! use http::{Request, Response};
+//! use http_body_util::Empty;
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper_util::client::legacy::Client;
+//! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::service::TowerToHyperService;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use xray_core::Recorder;
+//! use xray_tower::{XRayClientLayer, XRayLayer};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let recorder = Recorder::builder("shop").build()?;
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+//! let stock = XRayClientLayer::new().layer(client);
+//! let service = XRayLayer::new(recorder).layer(service_fn(move |_: Request<Incoming>| {
+//!     let stock = stock.clone();
+//!     async move {
+//!         let request = Request::get("http://stock.example/7").body(Empty::new());
+//!         let answer = stock.oneshot(request?).await?;
+//!         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Response::new(answer.into_body()))
+//!     }
+//! }));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! loop {
+//!     let (stream, _) = listener.accept().await?;
+//!     let service = TowerToHyperService::new(service.clone());
+//!     tokio::spawn(
+//!         hyper::server::conn::http1::Builder::new()
+//!             .serve_connection(TokioIo::new(stream), service),
+//!     );
+//! }
+//! # }
+//! ```
+//!
+//! # When each thing happens
+//!
+//! | When | Server | Client |
+//! |---|---|---|
+//! | `poll_ready` | nothing, not even on an error | the same |
+//! | `call` | The tracing headers are read and the segment begins; the sampler is asked if they leave it open. Method, URL, user agent and client are recorded, and with axum the route. | The subsegment begins, named after the host, below what is current at that moment. Method and URL are recorded. The tracing headers are put into the request. |
+//! | each poll, each drop | The segment is current. | The subsegment is current. |
+//! | response head | Status and class are recorded, the length if it is known. The trace's id is put into the response. | Status, class and length are recorded. |
+//! | last frame | The length is recorded if it was not known. The trailers may change the class. The segment closes. | The same. |
+//!
+//! # What ends a segment or subsegment
+//!
+//! Each is closed exactly once, by what comes first:
+//!
+//! | What | Recorded as |
+//! |---|---|
+//! | the body says that it ended, or knows it after a frame or with the head | the response's class |
+//! | trailers | the response's class, see [`Classify::end`] |
+//! | the body is dropped after as many bytes as were declared, or where HTTP has none (HEAD, 1xx, 204, 304, CONNECT) | the response's class |
+//! | the body fails | fault, with the error and its sources |
+//! | the service fails | fault, with the error and its sources; no response |
+//! | a panic in `call`, in a poll, in the body | fault, with its message; it goes on. Status 500 on a server that had sent no head |
+//! | the future is dropped before the head | error, `Cancelled` |
+//! | the body is dropped before its end | server: error, `Cancelled`; the caller did not get it. Client: the response's class; many callers look at the status only |
+//! | any of these is dropped by a panic elsewhere | fault |
+//!
+//! That the last frame was taken is not that it arrived: of what lies in the
+//! buffers of the connection nobody hears. A panic that a layer further in
+//! turns into a response is a fault by its status, and its message is lost.
+//! With `panic = "abort"` nothing is recorded of a panic.
+//!
+//! # What is recorded of a request
+//!
+//! Method, URL, status and length; on servers the user agent and the client's
+//! address: the first of `X-Forwarded-For`, marked as not to be trusted, or
+//! else the peer's ([`PeerAddr`], or axum's `ConnectInfo<SocketAddr>`). URLs
+//! have no query and no user information. No other header and no byte of a
+//! body is read. The URL is the one that the service sees: behind a proxy that
+//! ends TLS its scheme is `http`, and within axum's `nest` the prefix is gone.
+//!
+//! # Which trace
+//!
+//! A server goes on with the trace of `X-Amzn-Trace-Id`, or else of
+//! `traceparent`. Where something is current already, as below a Lambda
+//! invocation, the request is a subsegment of that, whatever its headers say.
+//! The response carries `X-Amzn-Trace-Id: Root=…`, with the decision if the
+//! request asked for it by `Sampled=?`.
+//!
+//! A client sends `X-Amzn-Trace-Id` for unsampled work, too, so that nobody
+//! downstream decides anew; and the W3C headers where the trace came by them.
+//! Where no trace is current, the request passes untouched.
+//!
+//! # Errors
+//!
+//! Errors pass through unchanged and are recorded with all their sources. That
+//! takes any [`std::error::Error`], tower's `BoxError` and `anyhow::Error`; see
+//! [`xray_core::AnyError`]. The parameter `K` of the types here tells these
+//! apart and is inferred from the service; its default is right for every
+//! `std::error::Error`.
+//!
+//! # Features
+//!
+//! - `axum`, off by default: records the route's template, such as
+//!   `/orders/{id}`, as the annotation `route`, and the peer from axum's
+//!   `ConnectInfo<SocketAddr>`. The route is known to a layer that was added by
+//!   `Router::layer`, `Router::route_layer` or `MethodRouter::layer`; one that
+//!   is wrapped round a whole `Router` runs before axum has chosen it.
+
+// a request comes in
+mod server;
+
+// what it has to call
+mod client;
+
+// both, from the call to the last frame
+mod exchange;
+
+// what is read from requests and responses
+mod classify;
+mod url;
+
+pub use classify::Classify;
+pub use client::{XRayClient, XRayClientLayer};
+pub use exchange::{XRayBody, XRayFuture};
+pub use server::{PeerAddr, XRay, XRayLayer};

@@ -1,0 +1,103 @@
+//! Configuration of the client side.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use tower_layer::Layer;
+use xray_core::ErrorKind;
+
+use super::XRayClient;
+use crate::classify::{Classifier, Classify};
+
+/// Records every request that goes out as a subsegment of what is current,
+/// named after the host, and tells the host which trace it is part of.
+///
+/// Where no trace is, a request passes untouched. See the [crate's
+/// documentation](crate) for what is recorded when.
+///
+/// ```no_run
+/// use http_body_util::Empty;
+/// use hyper_util::client::legacy::Client;
+/// use hyper_util::rt::TokioExecutor;
+/// use tower::{Layer, Service, ServiceExt};
+/// use xray_tower::XRayClientLayer;
+///
+/// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+/// let mut client = XRayClientLayer::new().layer(client);
+/// let request = http::Request::get("http://stock.example/7").body(Empty::new())?;
+/// let response = client.ready().await?.call(request).await?;
+/// # let _ = response;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `K` tells kinds of errors apart and is always inferred.
+#[must_use = "a layer does nothing before it wraps a service"]
+pub struct XRayClientLayer<K = (ErrorKind, ErrorKind)> {
+    options: Options,
+    kinds: PhantomData<fn() -> K>,
+}
+
+/// What a [`XRayClientLayer`] hands to its services.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Options {
+    pub(super) classifier: Classifier,
+    pub(super) traced: bool,
+}
+
+impl<K> XRayClientLayer<K> {
+    /// A layer for calls of services that need not send segments of their own.
+    /// Responses are classified by their status.
+    pub fn new() -> Self {
+        Self {
+            options: Options::default(),
+            kinds: PhantomData,
+        }
+    }
+
+    /// States that the services called send segments of their own, so that
+    /// X-Ray waits for these instead of inferring one from the subsegment. Not
+    /// stated by default: what is stated wrongly leaves a hole in the map.
+    pub fn traced(mut self) -> Self {
+        self.options.traced = true;
+        self
+    }
+
+    /// Decides which responses are failures. By their status unless called.
+    pub fn classify(mut self, classify: impl Classify) -> Self {
+        self.options.classifier = Classifier::new(classify);
+        self
+    }
+}
+
+impl<K> Default for XRayClientLayer<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, K> Layer<S> for XRayClientLayer<K> {
+    type Service = XRayClient<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        XRayClient::new(inner, self.options.clone())
+    }
+}
+
+impl<K> Clone for XRayClientLayer<K> {
+    fn clone(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            kinds: PhantomData,
+        }
+    }
+}
+
+impl<K> fmt::Debug for XRayClientLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("XRayClientLayer")
+            .field(&self.options)
+            .finish()
+    }
+}

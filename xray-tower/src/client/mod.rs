@@ -1,0 +1,7 @@
+//! Requests that go out.
+
+mod layer;
+mod service;
+
+pub use layer::XRayClientLayer;
+pub use service::XRayClient;

@@ -1,0 +1,142 @@
+//! A call: subsegment → headers → inner service.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::resume_unwind;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+use xray_core::{
+    AnyError, Entity, ErrorKind, HttpRequest, Namespace, TRACE_HEADER, TRACEPARENT_HEADER,
+    TRACESTATE_HEADER, TraceHeader, current,
+};
+
+use super::layer::Options;
+use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
+use crate::url::{host, url};
+
+/// Name of a call that does not say where it goes, as in other X-Ray SDKs.
+const UNKNOWN_HOST: &str = "Unknown host";
+
+/// The service of [`XRayClientLayer`](crate::XRayClientLayer), where it is
+/// documented.
+pub struct XRayClient<S, K = (ErrorKind, ErrorKind)> {
+    inner: S,
+    options: Options,
+    kinds: PhantomData<fn() -> K>,
+}
+
+impl<S, K> XRayClient<S, K> {
+    pub(super) fn new(inner: S, options: Options) -> Self {
+        Self {
+            inner,
+            options,
+            kinds: PhantomData,
+        }
+    }
+
+    /// The service within.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service within.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service within, alone.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
+        let name = host(request).unwrap_or(UNKNOWN_HOST);
+        let subsegment = around.subsegment(name).namespace(Namespace::Remote).begin();
+        if subsegment.is_recorded() {
+            let url = url(request);
+            subsegment.http_request(&HttpRequest::new(request.method.as_str(), &url));
+            if self.options.traced {
+                subsegment.set_traced();
+            }
+        }
+        inject(&subsegment.header(), &mut request.headers);
+        let classifier = self.options.classifier.clone();
+        let owner = Owner::Subsegment(subsegment);
+        Guard::new(owner, Side::Client, &request.method, classifier)
+    }
+}
+
+/// Puts the trace into a request, in place of what an earlier hop or an earlier
+/// attempt left there. W3C's headers only for a caller who spoke W3C.
+fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
+    let mut put = |name, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put(TRACE_HEADER, &header.to_text());
+    if !header.is_w3c() {
+        return;
+    }
+    if let Some(traceparent) = header.traceparent() {
+        put(TRACEPARENT_HEADER, &traceparent);
+    }
+    match header.tracestate() {
+        Some(tracestate) => put(TRACESTATE_HEADER, tracestate),
+        None => {
+            headers.remove(TRACESTATE_HEADER); // of other ids
+        }
+    }
+}
+
+impl<S, B, R, EK, BK> Service<Request<B>> for XRayClient<S, (EK, BK)>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: AnyError<EK>,
+    R: Body,
+    R::Error: AnyError<BK>,
+{
+    type Response = Response<XRayBody<R, BK>>;
+    type Error = S::Error;
+    type Future = XRayFuture<S::Future, (EK, BK)>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let around = current();
+        if around.is_nothing() {
+            return XRayFuture::new(self.inner.call(request), None);
+        }
+        let (mut parts, body) = request.into_parts();
+        let mut guard = self.begin(&around, &mut parts);
+        let request = Request::from_parts(parts, body);
+        match guard.attempt(|| self.inner.call(request)) {
+            Ok(future) => XRayFuture::new(future, Some(guard)),
+            Err(payload) => {
+                guard.close();
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl<S: Clone, K> Clone for XRayClient<S, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.options.clone())
+    }
+}
+
+impl<S: fmt::Debug, K> fmt::Debug for XRayClient<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("XRayClient")
+            .field("inner", &self.inner)
+            .field("options", &self.options)
+            .finish()
+    }
+}

@@ -1,0 +1,292 @@
+//! Closes what records an exchange exactly once, whichever way it ends.
+//!
+//! armed → head seen → completed. Whoever holds the guard says how it goes on;
+//! a guard that is dropped before its exchange is complete says so itself.
+
+use std::any::Any;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body::Body;
+use xray_core::{AnyError, Class, Entity, HttpResponse, Sampled, Segment, Subsegment, TraceHeader};
+
+use crate::classify::Classifier;
+
+/// The header of a trace, as requests and responses carry it.
+pub(crate) const TRACE: HeaderName = HeaderName::from_static(xray_core::TRACE_HEADER);
+
+/// What records the exchange.
+#[derive(Debug)]
+pub(crate) enum Owner {
+    Segment(Segment),
+    Subsegment(Subsegment),
+}
+
+impl Owner {
+    fn close(self) {
+        match self {
+            Self::Segment(segment) => segment.close(),
+            Self::Subsegment(subsegment) => subsegment.close(),
+        }
+    }
+
+    /// Of an unsampled segment, too: its sampler hears of it.
+    fn mark(&self, class: Class) {
+        match self {
+            Self::Segment(segment) => segment.mark(class),
+            Self::Subsegment(subsegment) => subsegment.mark(class),
+        }
+    }
+
+    fn http_response(&self, response: HttpResponse) {
+        match self {
+            Self::Segment(segment) => segment.http_response(response),
+            Self::Subsegment(subsegment) => subsegment.http_response(response),
+        }
+    }
+}
+
+impl Deref for Owner {
+    type Target = Entity;
+
+    fn deref(&self) -> &Entity {
+        match self {
+            Self::Segment(segment) => segment,
+            Self::Subsegment(subsegment) => subsegment,
+        }
+    }
+}
+
+/// Which end of the exchange this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Answers. A body dropped before its end is an answer that did not arrive.
+    Server {
+        /// The caller wants to know the decision.
+        decision_requested: bool,
+    },
+    /// Asks. Not to read a body to its end is the caller's good right.
+    Client,
+}
+
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// `None` once completed.
+    owner: Option<Owner>,
+    side: Side,
+    classifier: Classifier,
+    /// The method is one whose responses have no body: HEAD always, CONNECT
+    /// when it succeeds.
+    method: Bodiless,
+    /// `None` while armed.
+    head: Option<Head>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bodiless {
+    Never,
+    Always,
+    Success,
+}
+
+/// What the response's head said.
+#[derive(Debug)]
+struct Head {
+    status: StatusCode,
+    class: Class,
+    /// Length of the body, if known beforehand.
+    length: Option<u64>,
+    /// No body follows, whatever the type of the body says: it may be dropped
+    /// without having been polled.
+    bodiless: bool,
+    /// Bytes of data so far.
+    sent: u64,
+}
+
+impl Head {
+    /// Everything that will be sent was sent. A server stops polling then,
+    /// whether or not the body knows that it is at its end.
+    fn is_enough(&self) -> bool {
+        self.bodiless || self.length.is_some_and(|length| self.sent >= length)
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(owner: Owner, side: Side, method: &Method, classifier: Classifier) -> Self {
+        Self {
+            owner: Some(owner),
+            side,
+            classifier,
+            method: match *method {
+                Method::HEAD => Bodiless::Always,
+                Method::CONNECT => Bodiless::Success,
+                _ => Bodiless::Never,
+            },
+            head: None,
+        }
+    }
+
+    /// Runs a closure with the entity current.
+    pub(crate) fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
+        match &self.owner {
+            Some(owner) => owner.run(work),
+            None => work(),
+        }
+    }
+
+    /// Runs a part of the exchange with the entity current. A panic is
+    /// recorded and handed back, for the caller to tidy up and let it go on.
+    pub(crate) fn attempt<R>(&self, work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+        let result = self.scope(|| catch_unwind(AssertUnwindSafe(work)));
+        if let (Err(payload), Some(owner)) = (&result, &self.owner) {
+            owner.record_panic(&**payload);
+            if self.head.is_none() && self.side != Side::Client {
+                // What the peer gets, from whoever catches the panic.
+                owner.http_response(HttpResponse::new(500));
+            }
+            self.mark_unsampled(Class::Fault);
+        }
+        result
+    }
+
+    /// The exchange failed with an error.
+    pub(crate) fn fail<K>(&self, error: &impl AnyError<K>) {
+        if let Some(owner) = &self.owner {
+            owner.record_fault(error);
+            self.mark_unsampled(Class::Fault);
+        }
+    }
+
+    /// The response's head is there.
+    pub(crate) fn head<B: Body>(&mut self, parts: &mut Parts, body: &B) {
+        let Some(owner) = &self.owner else {
+            return;
+        };
+        let status = parts.status;
+        let without_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || status.is_informational();
+        let declared = parts.headers.get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        let length = match declared {
+            None if !without_body => body.size_hint().exact(),
+            declared => declared,
+        };
+        let head = Head {
+            status,
+            class: self.classifier.head(parts),
+            length,
+            bodiless: without_body
+                || match self.method {
+                    Bodiless::Never => false,
+                    Bodiless::Always => true,
+                    Bodiless::Success => status.is_success(),
+                },
+            sent: 0,
+        };
+        owner.http_response(response(status, length));
+        if head.class != Class::Ok {
+            owner.mark(head.class);
+        }
+        if let Side::Server { decision_requested } = self.side
+            && let Some(value) = answer(owner, decision_requested)
+        {
+            parts.headers.insert(TRACE, value);
+        }
+        self.head = Some(head);
+    }
+
+    /// A frame of data has passed.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        if let Some(head) = &mut self.head {
+            head.sent = head.sent.saturating_add(bytes as u64);
+        }
+    }
+
+    /// The exchange is over, and well.
+    pub(crate) fn complete(&mut self, trailers: Option<&HeaderMap>) {
+        let (Some(owner), Some(head)) = (&self.owner, &self.head) else {
+            return;
+        };
+        if head.length.is_none() && !head.bodiless {
+            owner.http_response(response(head.status, Some(head.sent)));
+        }
+        self.classify_end(trailers);
+        self.close();
+    }
+
+    /// The exchange is over; what there is to say about it was said.
+    pub(crate) fn close(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            owner.close();
+        }
+    }
+
+    fn classify_end(&self, trailers: Option<&HeaderMap>) {
+        if let (Some(owner), Some(head)) = (&self.owner, &self.head) {
+            let class = self.classifier.end(head.class, trailers);
+            if class != head.class {
+                owner.mark(class);
+            }
+        }
+    }
+
+    /// What an entity that is recorded knows by its exceptions.
+    fn mark_unsampled(&self, class: Class) {
+        if let Some(owner) = self.owner.as_ref().filter(|owner| !owner.is_recorded()) {
+            owner.mark(class);
+        }
+    }
+
+    fn cancel(&mut self, what: &str) {
+        if std::thread::panicking() {
+            return; // the owner, dropped next, records just that
+        }
+        if let Some(owner) = &self.owner {
+            owner.record_exception("Cancelled", what, Class::Error);
+            self.mark_unsampled(Class::Error);
+        }
+        self.close();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.owner.is_none() {
+            return;
+        }
+        match (&self.head, self.side) {
+            (None, _) => self.cancel("dropped before there was a response"),
+            (Some(head), _) if head.is_enough() => self.complete(None),
+            (Some(_), Side::Client) => {
+                self.classify_end(None);
+                self.close();
+            }
+            (Some(_), Side::Server { .. }) => {
+                self.cancel("the response body was dropped before its end");
+            }
+        }
+    }
+}
+
+fn response(status: StatusCode, length: Option<u64>) -> HttpResponse {
+    let response = HttpResponse::new(status.as_u16());
+    match length {
+        Some(length) => response.content_length(length),
+        None => response,
+    }
+}
+
+/// Tells the caller which trace its request became a part of.
+fn answer(entity: &Entity, decision_requested: bool) -> Option<HeaderValue> {
+    let header = TraceHeader::new(entity.trace_id()?).with_sampled(if !decision_requested {
+        Sampled::Unknown
+    } else if entity.is_sampled() {
+        Sampled::Yes
+    } else {
+        Sampled::No
+    });
+    HeaderValue::from_str(&header.to_text()).ok()
+}

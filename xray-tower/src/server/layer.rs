@@ -1,0 +1,123 @@
+//! Configuration of the server side.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use http::request::Parts;
+use tower_layer::Layer;
+use xray_core::{ErrorKind, Recorder};
+
+use super::XRay;
+use crate::classify::{Classifier, Classify, guarded};
+
+/// Records every request that comes in as a segment, named like the recorder.
+///
+/// Below a segment or subsegment that is current already (a Lambda invocation,
+/// another of these layers) it is a subsegment. See the [crate's
+/// documentation](crate) for what is recorded when.
+///
+/// Cheap to clone; all clones share what was configured. `K` tells kinds of
+/// errors apart and is always inferred.
+#[must_use = "a layer does nothing before it wraps a service"]
+pub struct XRayLayer<K = (ErrorKind, ErrorKind)> {
+    options: Arc<Options>,
+    kinds: PhantomData<fn() -> K>,
+}
+
+/// What a [`XRayLayer`] hands to its services.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) recorder: Recorder,
+    pub(super) classifier: Classifier,
+    skipped_paths: Vec<String>,
+    skip: Vec<Arc<Skip>>,
+}
+
+type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
+
+impl Options {
+    pub(super) fn is_skipped(&self, request: &Parts) -> bool {
+        let path = request.uri.path();
+        self.skipped_paths.iter().any(|skipped| skipped == path)
+            || self
+                .skip
+                .iter()
+                .any(|skip| guarded(|| skip(request)).unwrap_or(false))
+    }
+}
+
+impl<K> XRayLayer<K> {
+    /// A layer that records with `recorder`. Nothing is skipped, and responses
+    /// are classified by their status.
+    pub fn new(recorder: Recorder) -> Self {
+        Self {
+            options: Arc::new(Options {
+                recorder,
+                classifier: Classifier::default(),
+                skipped_paths: Vec::new(),
+                skip: Vec::new(),
+            }),
+            kinds: PhantomData,
+        }
+    }
+
+    /// Records nothing of requests for exactly this path, such as `/health`:
+    /// no segment, no header in the response, and the handler has no trace.
+    /// May be called for several paths.
+    pub fn skip_path(mut self, path: impl Into<String>) -> Self {
+        self.options_mut().skipped_paths.push(path.into());
+        self
+    }
+
+    /// Records nothing of requests for which the closure says so, as
+    /// [`skip_path`](Self::skip_path). May be called several times: one `true`
+    /// is enough. A closure that panics says nothing.
+    pub fn skip(mut self, skip: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.options_mut().skip.push(Arc::new(skip));
+        self
+    }
+
+    /// Decides which responses are failures. By their status unless called.
+    pub fn classify(mut self, classify: impl Classify) -> Self {
+        self.options_mut().classifier = Classifier::new(classify);
+        self
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
+        Arc::make_mut(&mut self.options)
+    }
+}
+
+impl<S, K> Layer<S> for XRayLayer<K> {
+    type Service = XRay<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        XRay::new(inner, self.options.clone())
+    }
+}
+
+impl<K> Clone for XRayLayer<K> {
+    fn clone(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            kinds: PhantomData,
+        }
+    }
+}
+
+impl<K> fmt::Debug for XRayLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("XRayLayer").field(&self.options).finish()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("recorder", &self.recorder)
+            .field("classifier", &self.classifier)
+            .field("skipped_paths", &self.skipped_paths)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! Requests that come in.
+
+mod layer;
+mod request;
+mod service;
+
+pub use layer::XRayLayer;
+pub use request::PeerAddr;
+pub use service::XRay;

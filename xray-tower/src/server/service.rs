@@ -1,0 +1,118 @@
+//! A call: headers → decision → segment → inner service.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+use xray_core::{AnyError, ErrorKind, Sampled, current};
+
+use super::layer::Options;
+use super::request::{Facts, record, trace_header};
+use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
+
+/// The service of [`XRayLayer`](crate::XRayLayer), where it is documented.
+pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
+    inner: S,
+    options: Arc<Options>,
+    kinds: PhantomData<fn() -> K>,
+}
+
+impl<S, K> XRay<S, K> {
+    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
+        Self {
+            inner,
+            options,
+            kinds: PhantomData,
+        }
+    }
+
+    /// The service within.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service within.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service within, alone.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn begin(&self, request: &Parts) -> Guard {
+        let recorder = &self.options.recorder;
+        let header = trace_header(request);
+        let around = current();
+        let owner = if around.is_nothing() {
+            let facts = Facts(request);
+            let segment = recorder.segment(recorder.name());
+            Owner::Segment(segment.header(&header).request(&facts).begin())
+        } else {
+            Owner::Subsegment(around.begin_subsegment(recorder.name()))
+        };
+        if owner.is_recorded() {
+            record(&owner, request);
+        }
+        let side = Side::Server {
+            decision_requested: header.sampled() == Sampled::Requested,
+        };
+        let classifier = self.options.classifier.clone();
+        Guard::new(owner, side, &request.method, classifier)
+    }
+}
+
+impl<S, B, R, EK, BK> Service<Request<B>> for XRay<S, (EK, BK)>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: AnyError<EK>,
+    R: Body,
+    R::Error: AnyError<BK>,
+{
+    type Response = Response<XRayBody<R, BK>>;
+    type Error = S::Error;
+    type Future = XRayFuture<S::Future, (EK, BK)>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        if self.options.is_skipped(&parts) {
+            let future = self.inner.call(Request::from_parts(parts, body));
+            return XRayFuture::new(future, None);
+        }
+        let mut guard = self.begin(&parts);
+        let request = Request::from_parts(parts, body);
+        match guard.attempt(|| self.inner.call(request)) {
+            Ok(future) => XRayFuture::new(future, Some(guard)),
+            Err(payload) => {
+                guard.close();
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl<S: Clone, K> Clone for XRay<S, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.options.clone())
+    }
+}
+
+impl<S: fmt::Debug, K> fmt::Debug for XRay<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("XRay")
+            .field("inner", &self.inner)
+            .field("options", &self.options)
+            .finish()
+    }
+}
