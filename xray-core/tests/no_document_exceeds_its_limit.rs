@@ -228,7 +228,7 @@ struct Planned {
 fn planned() -> impl Strategy<Value = Vec<Planned>> {
     let one = (
         any::<usize>(),
-        "[a-zé東 ]{0,30}",
+        "[a-zé東 ]{1,30}",
         0usize..1_200,
         0usize..3_000,
         any::<bool>(),

@@ -93,8 +93,9 @@ impl<'a> Members<'a> {
     fn identity(&mut self, head: &PieceHead, node: NodeIndex) {
         let entity = self.record.node(node);
         self.raw("{\"name\":");
-        let name = valid::name(self.record.text(entity.name));
-        self.trimmed += u64::from(matches!(name, Cow::Owned(_)));
+        let given = self.record.text(entity.name);
+        let name = valid::name(given);
+        self.trimmed += u64::from(name != given);
         json::string(self.out, &name);
         self.raw(",\"id\":\"");
         self.out.extend_from_slice(&entity.id.to_text());
@@ -411,8 +412,9 @@ impl<'a> Members<'a> {
             written += 1;
             self.raw(opening);
             opening = ",";
-            let key = valid::key(self.record.key(value));
-            self.trimmed += u64::from(matches!(key, Cow::Owned(_)));
+            let given = self.record.key(value);
+            let key = valid::key(given);
+            self.trimmed += u64::from(key != given);
             self.key(&key);
             self.value(value, limits::ANNOTATION_CHARS);
         }
