@@ -168,9 +168,20 @@ impl Queue {
         self.done.notify_all();
     }
 
-    /// For the emission thread: waits while it can send nothing. `false` when
-    /// it is no longer worth waiting.
+    /// For the emission thread: waits while it may send nothing. `false` when
+    /// the time of a shutdown is over.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        self.wait(time, false)
+    }
+
+    /// For the emission thread: waits while it can send nothing, or until
+    /// somebody comes to wait for it. `false` when the time of a shutdown is
+    /// over.
     pub(super) fn hold(&self, time: Duration) -> bool {
+        self.wait(time, true)
+    }
+
+    fn wait(&self, time: Duration, impatient: bool) -> bool {
         let until = Instant::now() + time;
         let mut state = self.lock();
         let waiters = state.waiters;
@@ -183,7 +194,7 @@ impl Queue {
                 }
                 _ => return false,
             };
-            if left.is_zero() || state.waiters != waiters {
+            if left.is_zero() || (impatient && state.waiters != waiters) {
                 return true;
             }
             let waited = self.work.wait_timeout(state, left);
@@ -191,11 +202,12 @@ impl Queue {
         }
     }
 
-    /// Waits until everything pushed by now is finished.
+    /// How much was pushed by now, to wait for.
     pub(super) fn target(&self) -> u64 {
         self.lock().pushed
     }
 
+    /// Waits until that much is finished.
     pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
         let mut state = self.lock();
         state.waiters += 1;

@@ -119,7 +119,9 @@ impl Emitter for WorkerEmitter {
 
     fn shutdown(&self, timeout: Duration) -> Flush {
         let (queue, deadline) = (self.queue.clone(), deadline(timeout));
-        queue.close(deadline);
+        // The thread ends a little earlier, so that it has told what it lost.
+        let margin = (timeout / 4).min(Duration::from_millis(20));
+        queue.close(deadline.checked_sub(margin).unwrap_or(deadline));
         Flush::by(move || queue.wait_closed(deadline))
     }
 }
@@ -160,8 +162,8 @@ impl Sender {
             let (entities, bytes) = (packed.entities, packed.datagram.len());
             let verdict = match packed.hooked {
                 Err(reason) => Err(reason),
+                Ok(()) if !waits.pace(bytes) => Err(Loss::Shutdown),
                 Ok(()) => {
-                    waits.pace(bytes);
                     match self.udp.deliver(packed.datagram, &piece, waits) {
                         // The network takes less than was thought: pack again.
                         Err(Loss::TooLarge) if self.limit > limits::DOCUMENT_BYTES_MIN => {
@@ -230,13 +232,13 @@ enum Hold {
 }
 
 impl Waits<'_> {
-    fn pace(&mut self, bytes: usize) {
-        if let Self::Thread(queue, bucket) = self {
-            let pause = bucket.take(bytes, queue.is_half_full(), Instant::now());
-            if !pause.is_zero() {
-                thread::sleep(pause);
-            }
-        }
+    /// Waits until a datagram may follow; `false` when the time is over.
+    fn pace(&mut self, bytes: usize) -> bool {
+        let Self::Thread(queue, bucket) = self else {
+            return true;
+        };
+        let pause = bucket.take(bytes, queue.is_half_full(), Instant::now());
+        pause.is_zero() || queue.pause(pause)
     }
 
     fn hold(&mut self, pause: Duration) -> Hold {

@@ -113,11 +113,13 @@ impl Recorders {
     /// Sends what is queued, and tells what became of all documents.
     async fn shutdown(&self) -> Sum {
         let mut sum = Sum::default();
-        for recorder in [&self.storefront, &self.inventory] {
-            recorder.flush(Duration::from_secs(10)).await;
-            recorder.shutdown(Duration::from_secs(1)).await;
-            sum.add(recorder);
-        }
+        let (storefront, inventory) = (&self.storefront, &self.inventory);
+        let time = Duration::from_secs(10);
+        tokio::join!(storefront.flush(time), inventory.flush(time));
+        let time = Duration::from_secs(1);
+        tokio::join!(storefront.shutdown(time), inventory.shutdown(time));
+        sum.add(storefront);
+        sum.add(inventory);
         sum
     }
 }
