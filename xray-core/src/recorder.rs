@@ -279,6 +279,7 @@ impl<'a> SegmentBuilder<'a> {
                     service_type: core.common.origin.as_deref(),
                     trace_id: header.root(),
                     facts: self.facts,
+                    now,
                     random,
                 };
                 core.sampler.decide(&request, &core.common.ledger)
