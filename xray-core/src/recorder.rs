@@ -22,7 +22,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::record::Spare;
 use crate::record::trace::{Start, Trace};
-use crate::sampling::{Decision, Guarded, RequestFacts, SamplingRequest};
+use crate::sampling::{Always, Decision, Guarded, RequestFacts, SamplingRequest};
 
 /// Records what one service does, and sends it to the X-Ray daemon.
 ///
@@ -95,7 +95,7 @@ impl Recorder {
     /// ```
     pub fn capture(name: &str) -> (Self, Capture) {
         let capture = Capture::new(limits::DOCUMENT_BYTES);
-        let builder = Self::builder(name).ignore_environment();
+        let builder = Self::builder(name).ignore_environment().sampler(Always);
         (builder.captured(capture.clone()), capture)
     }
 
