@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use cpu_time::{ProcessTime, ThreadTime};
-use xray_core::{Emitter, Never, Pace, Piece, Recorder, TraceHeader};
+use xray_core::{Always, Emitter, Never, Pace, Piece, Recorder, TraceHeader};
 
 fn main() {
     let sink = Sink::start();
@@ -72,7 +72,9 @@ impl Emitter for Forget {
 }
 
 fn record_only() {
-    let builder = Recorder::builder("shop").ignore_environment();
+    let builder = Recorder::builder("shop")
+        .ignore_environment()
+        .sampler(Always);
     let Ok(recorder) = builder.emitter(Forget).build() else {
         return;
     };
@@ -86,6 +88,7 @@ fn record_only() {
 fn ours_sent(sink: &Sink) {
     let recorder = Recorder::builder("shop")
         .ignore_environment()
+        .sampler(Always)
         .daemon_address(sink.address)
         .pace(Pace::unlimited())
         .queue(1 << 20, 1 << 30)
@@ -101,6 +104,7 @@ fn ours_sent(sink: &Sink) {
     println!("    {}", recorder.documents().to_json());
     let Ok(recorder) = Recorder::builder("shop")
         .ignore_environment()
+        .sampler(Always)
         .daemon_address(sink.address)
         .send_inline()
         .build()

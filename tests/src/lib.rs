@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use xray_core::document::Document;
-use xray_core::{Recorder, RecorderBuilder};
+use xray_core::{Always, Recorder, RecorderBuilder};
 
 /// What stands before each document.
 pub const DATAGRAM_HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
@@ -34,6 +34,7 @@ pub fn balance(recorder: &Recorder) {
 pub fn sends_to(daemon: SocketAddr) -> RecorderBuilder {
     Recorder::builder("test")
         .ignore_environment()
+        .sampler(Always)
         .daemon_address(daemon)
 }
 

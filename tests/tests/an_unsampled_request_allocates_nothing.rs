@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
-use xray_core::{Emitter, Never, Piece, Recorder, TraceHeader};
+use xray_core::{Always, Emitter, Never, Piece, Recorder, TraceHeader};
 
 struct Counting;
 
@@ -120,6 +120,7 @@ fn a_sampled_request_allocates_little() {
     let pieces = Pieces(Arc::new(Mutex::new(Vec::with_capacity(1_000))));
     let recorder = Recorder::builder("test")
         .ignore_environment()
+        .sampler(Always)
         .emitter(pieces.clone())
         .build()
         .unwrap();

@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use xray_core::{DaemonAddress, Flush, Flushed, Recorder};
+use xray_core::{Always, DaemonAddress, Flush, Flushed, Recorder};
 use xray_tests::{Daemon, balance, nobody};
 
 const TIME: Duration = Duration::from_millis(300);
@@ -35,6 +35,7 @@ fn in_every_state(wait: impl Fn(Flush) -> Flushed) {
         };
         let recorder = Recorder::builder("test")
             .ignore_environment()
+            .sampler(Always)
             .daemon_address(address)
             .build()
             .unwrap();

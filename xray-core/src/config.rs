@@ -20,7 +20,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::recorder::{Common, Core, OpenLimits, Recorder};
 use crate::report::{Report, report};
-use crate::sampling::{Always, Guarded, Sampler};
+use crate::sampling::{Guarded, LocalRules, Sampler};
 
 /// Configures a [`Recorder`].
 ///
@@ -76,7 +76,7 @@ impl RecorderBuilder {
             enabled: true,
             context_missing: None,
             daemon_address: None,
-            sampler: Arc::new(Always),
+            sampler: Arc::new(LocalRules::default()),
             emission: Emission::Thread,
             document_limit: limits::DOCUMENT_BYTES,
             queue_pieces: limits::QUEUE_PIECES,
@@ -138,7 +138,8 @@ impl RecorderBuilder {
     }
 
     /// Decides about requests whose header leaves it open. Defaults to
-    /// [`Always`].
+    /// [`LocalRules::default`]: 1 request a second, then 5 %, as in every X-Ray
+    /// SDK. [`Always`](crate::Always) samples everything.
     pub fn sampler(mut self, sampler: impl Sampler) -> Self {
         self.sampler = Arc::new(sampler);
         self

@@ -53,5 +53,8 @@ pub use id::{ParseIdError, SegmentId, TraceId};
 pub use ledger::{Documents, Entities, Events, Loss};
 pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
-pub use sampling::{Always, Decision, Never, Outcome, RequestFacts, Sampler, SamplingRequest};
+pub use sampling::{
+    Always, Decision, LocalRules, Never, Outcome, Ratio, RequestFacts, Rule, Sampler,
+    SamplingRequest, SamplingRulesError,
+};
 pub use sql::{Preparation, Sql};

@@ -22,7 +22,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::record::Spare;
 use crate::record::trace::{Start, Trace};
-use crate::sampling::{Decision, Guarded, RequestFacts, SamplingRequest};
+use crate::sampling::{Always, Decision, Guarded, RequestFacts, SamplingRequest};
 
 /// Records what one service does, and sends it to the X-Ray daemon.
 ///
@@ -95,7 +95,7 @@ impl Recorder {
     /// ```
     pub fn capture(name: &str) -> (Self, Capture) {
         let capture = Capture::new(limits::DOCUMENT_BYTES);
-        let builder = Self::builder(name).ignore_environment();
+        let builder = Self::builder(name).ignore_environment().sampler(Always);
         (builder.captured(capture.clone()), capture)
     }
 
@@ -116,6 +116,7 @@ impl Recorder {
             core: &self.0,
             name,
             header: None,
+            decision: None,
             facts: &(),
             start: None,
         }
@@ -232,15 +233,34 @@ pub struct SegmentBuilder<'a> {
     core: &'a Arc<Core>,
     name: &'a str,
     header: Option<&'a TraceHeader>,
+    decision: Option<Decision>,
     facts: &'a dyn RequestFacts,
     start: Option<SystemTime>,
 }
 
 impl<'a> SegmentBuilder<'a> {
     /// The caller's headers: its trace goes on, and its decision, if it made
-    /// one, holds.
+    /// one, holds unless [`decide`](Self::decide) overrules it.
     pub fn header(mut self, header: &'a TraceHeader) -> Self {
         self.header = Some(header);
+        self
+    }
+
+    /// Decides here and now, whatever the caller's header says and without
+    /// asking the sampler: code beats header beats sampler. Only inside
+    /// [`suppressed`](crate::suppressed), and where the SDK is switched off, is
+    /// nothing recorded all the same. By default header and sampler decide.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// use xray_core::Decision;
+    ///
+    /// let refund = recorder.segment("refund").decide(Decision::sampled()).begin();
+    /// let probe = recorder.segment("probe").decide(Decision::unsampled()).begin();
+    /// # assert!(refund.is_sampled() && !probe.is_sampled());
+    /// ```
+    pub fn decide(mut self, decision: Decision) -> Self {
+        self.decision = Some(decision);
         self
     }
 
@@ -270,15 +290,17 @@ impl<'a> SegmentBuilder<'a> {
             let header = entity.header();
             return core.unsampled(&header, now, words, Decision::unsampled(), true);
         }
-        let decision = match header.sampled() {
-            Sampled::Yes => Decision::sampled(),
-            Sampled::No => Decision::unsampled(),
-            _ => {
+        let decision = match (self.decision, header.sampled()) {
+            (Some(decision), _) => decision,
+            (None, Sampled::Yes) => Decision::sampled(),
+            (None, Sampled::No) => Decision::unsampled(),
+            (None, _) => {
                 let request = SamplingRequest {
                     service: self.name,
                     service_type: core.common.origin.as_deref(),
                     trace_id: header.root(),
                     facts: self.facts,
+                    now,
                     random,
                 };
                 core.sampler.decide(&request, &core.common.ledger)
@@ -306,6 +328,7 @@ impl fmt::Debug for SegmentBuilder<'_> {
         f.debug_struct("SegmentBuilder")
             .field("name", &self.name)
             .field("header", &self.header)
+            .field("decision", &self.decision)
             .finish_non_exhaustive()
     }
 }

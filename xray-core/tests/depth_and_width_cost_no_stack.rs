@@ -11,7 +11,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Pieces, balance, builder, rejoin, written};
-use xray_core::{Recorder, Sampled, Subsegment, TraceHeader};
+use xray_core::{Always, Recorder, Sampled, Subsegment, TraceHeader};
 
 const DEEP: usize = 10_000;
 
@@ -100,6 +100,7 @@ fn ten_thousand_levels_over_the_emission_thread() {
         let daemon = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let recorder = Recorder::builder("test")
             .ignore_environment()
+            .sampler(Always)
             .daemon_address(daemon.local_addr().unwrap())
             .build()
             .unwrap();

@@ -1,7 +1,15 @@
 //! Whether a request is recorded and sent.
 //!
-//! The caller's header decides first; a [`Sampler`] is asked only where the
-//! header leaves it open.
+//! Code decides first, then the caller's header; a [`Sampler`] is asked only
+//! where both leave it open.
+
+mod glob;
+mod json;
+mod reservoir;
+mod rule;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +20,9 @@ use crate::TraceId;
 use crate::clock::Clock;
 use crate::entity::Class;
 use crate::ledger::Ledger;
+
+pub use json::SamplingRulesError;
+pub use rules::{LocalRules, Rule};
 
 /// What is to happen to a trace in this process.
 ///
@@ -100,6 +111,9 @@ pub struct SamplingRequest<'a> {
     pub trace_id: Option<TraceId>,
     /// The request, read lazily.
     pub facts: &'a dyn RequestFacts,
+    /// When the question is put, by the recorder's clock, so that a sampler
+    /// needs no clock of its own.
+    pub now: SystemTime,
     /// 64 random bits, so that a sampler needs no generator of its own.
     pub random: u64,
 }
@@ -222,6 +236,34 @@ pub struct Never;
 impl Sampler for Never {
     fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
         Decision::unsampled()
+    }
+}
+
+/// Samples a fixed share of all traces, whatever their number.
+///
+/// ```
+/// use xray_core::{Ratio, Recorder};
+///
+/// let builder = Recorder::builder("shop").sampler(Ratio::new(0.01));
+/// # let _ = builder;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// A share from 0 to 1: 1 and above is all of them, 0 and below or NaN none.
+    pub const fn new(share: f64) -> Self {
+        Self(share)
+    }
+}
+
+impl Sampler for Ratio {
+    fn decide(&self, request: &SamplingRequest<'_>) -> Decision {
+        if request.bernoulli(self.0) {
+            Decision::sampled()
+        } else {
+            Decision::unsampled()
+        }
     }
 }
 

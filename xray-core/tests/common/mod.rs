@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
-use xray_core::{Emitter, Piece, Recorder, RecorderBuilder};
+use xray_core::{Always, Emitter, Piece, Recorder, RecorderBuilder};
 
 /// Fails unless both ledgers balance and nothing is open, queued or listed as
 /// alive.
@@ -30,6 +30,7 @@ pub(crate) fn balance(recorder: &Recorder) {
 pub(crate) fn builder(emitter: impl Emitter) -> RecorderBuilder {
     Recorder::builder("test")
         .ignore_environment()
+        .sampler(Always)
         .emitter(emitter)
 }
 

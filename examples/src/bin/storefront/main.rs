@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use xray_core::Recorder;
+use xray_core::{Always, Recorder};
 use xray_local::Daemon;
 
 use crate::options::Options;
@@ -98,7 +98,10 @@ struct Recorders {
 impl Recorders {
     fn new(daemon: Option<&Arc<Daemon>>) -> anyhow::Result<Self> {
         let recorder = |name: &str| {
-            let mut builder = Recorder::builder(name).service_version(env!("CARGO_PKG_VERSION"));
+            // A demonstration wants to be seen: a service would keep the default.
+            let mut builder = Recorder::builder(name)
+                .sampler(Always)
+                .service_version(env!("CARGO_PKG_VERSION"));
             if let Some(daemon) = daemon {
                 builder = builder.daemon_address(daemon.address());
             }
