@@ -172,7 +172,7 @@ impl Entity {
     /// Runs a closure as a subsegment, which is current meanwhile. A panic is
     /// recorded as a fault with its message and goes on.
     pub fn in_subsegment<R>(&self, name: &str, work: impl FnOnce(&Subsegment) -> R) -> R {
-        crate::future::run(self.begin_subsegment(name), work, |_, _| ())
+        self.begin_subsegment(name).trace_fn(work)
     }
 
     /// As [`in_subsegment`](Self::in_subsegment); an `Err` is recorded as a
@@ -186,11 +186,7 @@ impl Entity {
         name: &str,
         work: impl FnOnce(&Subsegment) -> Result<T, E>,
     ) -> Result<T, E> {
-        crate::future::run(self.begin_subsegment(name), work, |handle, result| {
-            if let Err(error) = result {
-                handle.record_fault(error);
-            }
-        })
+        self.begin_subsegment(name).try_trace_fn(work)
     }
 
     /// Makes this entity current on this thread until the guard is dropped, for

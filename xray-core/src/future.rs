@@ -84,6 +84,39 @@ impl Subsegment {
     {
         Traced::new(self, future)
     }
+
+    /// Runs a closure as this subsegment; see [`Entity::in_subsegment`].
+    ///
+    /// ```
+    /// # use xray_core::Namespace;
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// let call = segment.subsegment("stock.example.com").namespace(Namespace::Remote);
+    /// let left = call.begin().trace_fn(|_| 7);
+    /// # assert_eq!(left, 7);
+    /// # segment.close();
+    /// # assert_eq!(capture.documents()[0].subsegments[0].namespace.as_deref(), Some("remote"));
+    /// ```
+    pub fn trace_fn<R>(self, work: impl FnOnce(&Self) -> R) -> R {
+        run(self, work, |_, _| ())
+    }
+
+    /// Runs a closure as this subsegment and records its `Err` as a fault; see
+    /// [`Entity::try_in_subsegment`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever the closure returns.
+    pub fn try_trace_fn<T, E: AnyError<K>, K>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        run(self, work, |handle, result| {
+            if let Err(error) = result {
+                handle.record_fault(error);
+            }
+        })
+    }
 }
 
 /// Reads nothing into a future's output.

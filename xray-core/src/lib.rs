@@ -1,4 +1,7 @@
 //! Records AWS X-Ray segments and sends them to the daemon.
+//!
+//! The feature `macros`, off by default, adds the attribute `#[subsegment]`,
+//! which runs a function as a subsegment.
 
 // set-up
 mod daemon_address;
@@ -48,3 +51,5 @@ pub use ledger::{Documents, Entities, Events, Loss};
 pub use record::{AnnotationValue, AnyError, ErrorKind, Tally};
 pub use recorder::{Recorder, RecorderBuilder, SegmentBuilder};
 pub use sampling::{Always, Decision, Never, Outcome, RequestFacts, Sampler, SamplingRequest};
+#[cfg(feature = "macros")]
+pub use xray_macros::subsegment;
