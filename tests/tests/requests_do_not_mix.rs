@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use xray_core::{Capture, Recorder, TraceExt, current};
+use xray_core::{Capture, Recorder, TraceExt, TraceStreamExt, current};
 use xray_tests::{balance, rejoin};
 
 const REQUESTS: usize = 1_000;

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -168,7 +168,7 @@ impl Entity {
     /// Runs a closure as a subsegment, which is current meanwhile. A panic is
     /// recorded as a fault with its message and goes on.
     pub fn in_subsegment<R>(&self, name: &str, work: impl FnOnce(&Subsegment) -> R) -> R {
-        crate::future::run(self.begin_subsegment(name), work, |_, _| ())
+        self.begin_subsegment(name).trace_fn(work)
     }
 
     /// As [`in_subsegment`](Self::in_subsegment); an `Err` is recorded as a
@@ -183,12 +183,7 @@ impl Entity {
         name: &str,
         work: impl FnOnce(&Subsegment) -> Result<T, E>,
     ) -> Result<T, E> {
-        let location = Location::caller();
-        crate::future::run(self.begin_subsegment(name), work, |handle, result| {
-            if let Err(error) = result {
-                handle.record(error, Class::Fault, location);
-            }
-        })
+        self.begin_subsegment(name).try_trace_fn(work)
     }
 
     /// Makes this entity current on this thread until the guard is dropped, for
@@ -296,6 +291,26 @@ impl Entity {
     /// Sets error, throttle or fault, in place of what was set before.
     pub fn mark(&self, class: Class) {
         self.recorded(|trace, key| trace.flag(key, class.flags(), Class::ALL_FLAGS));
+    }
+
+    /// Sets error, throttle or fault on top of what was set before.
+    pub fn raise(&self, class: Class) {
+        self.recorded(|trace, key| trace.flag(key, class.flags(), Flags::NONE));
+    }
+
+    /// Runs a callback of a user's, for layers that take some. Its panic is
+    /// caught and counted ([`Events::callback_panics`](crate::Events)), and
+    /// gives `None`.
+    pub fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
+        let core = match &self.0 {
+            Inner::Nothing => None,
+            Inner::Unsampled(unsampled) => unsampled.core.as_ref(),
+            Inner::Recorded(trace, _) => Some(&trace.core),
+        };
+        match core {
+            Some(core) => crate::sampling::guard(&core.common.ledger, callback),
+            None => catch_unwind(AssertUnwindSafe(callback)).ok(),
+        }
     }
 
     /// Records an error of ours: `fault`, with the error, its sources, and the
@@ -671,15 +686,20 @@ impl Segment {
     /// As [`Entity::mark`]; an unsampled segment keeps it for its sampler.
     pub fn mark(&self, class: Class) {
         if let Some(root) = &self.unsampled {
-            let code = match class {
-                Class::Ok => 0,
-                Class::Error => 1,
-                Class::Throttle => 2,
-                Class::Fault => 3,
-            };
-            root.mark(0xffff_0000, code << 16);
+            root.mark(0xffff_0000, (class as u32) << 16);
         }
         self.entity.mark(class);
+    }
+
+    /// As [`Entity::raise`]; an unsampled segment keeps the gravest for its
+    /// sampler.
+    pub fn raise(&self, class: Class) {
+        if let Some(root) = &self.unsampled
+            && root.marks.load(Ordering::Relaxed) >> 16 < class as u32
+        {
+            root.mark(0xffff_0000, (class as u32) << 16);
+        }
+        self.entity.raise(class);
     }
 
     /// As [`Entity::http_response`]; an unsampled segment keeps the status for

@@ -6,13 +6,14 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use crate::context::{Scoped, current};
 use crate::entity::{Class, Entity, Subsegment};
 use crate::record::AnyError;
 
-/// Tracing for any future, and context for any future or stream.
+/// Tracing and context for any future.
 ///
 /// ```
 /// use xray_core::TraceExt;
@@ -26,7 +27,7 @@ use crate::record::AnyError;
 ///     load_cart("ann").try_subsegment("load cart").await
 /// }
 /// ```
-pub trait TraceExt: Sized {
+pub trait TraceExt: Future + Sized {
     /// Runs the future as a subsegment of what is current now. It is current
     /// itself whenever the future is polled, on any executor.
     ///
@@ -34,10 +35,7 @@ pub trait TraceExt: Sized {
     /// that is dropped before it is done is an error of type `Cancelled`; see
     /// [`Traced::cancel_ok`].
     #[track_caller]
-    fn subsegment(self, name: &str) -> Traced<Self, Plain>
-    where
-        Self: Future,
-    {
+    fn subsegment(self, name: &str) -> Traced<Self, Plain> {
         current().begin_subsegment(name).trace(self)
     }
 
@@ -51,8 +49,7 @@ pub trait TraceExt: Sized {
         current().begin_subsegment(name).try_trace(self)
     }
 
-    /// Takes along what is current now: for a future that is spawned, or a
-    /// stream that is read elsewhere.
+    /// Takes along what is current now: for a future that is spawned.
     ///
     /// ```no_run
     /// # use xray_core::TraceExt;
@@ -69,7 +66,23 @@ pub trait TraceExt: Sized {
     }
 }
 
-impl<F> TraceExt for F {}
+impl<F: Future> TraceExt for F {}
+
+/// Context for any stream.
+pub trait TraceStreamExt: Stream + Sized {
+    /// Takes along what is current now: for a stream that is read elsewhere,
+    /// such as the body of a response.
+    fn in_current(self) -> Scoped<Self> {
+        current().scope(self)
+    }
+
+    /// Leaves the current trace: what begins in the stream has none.
+    fn detached(self) -> Scoped<Self> {
+        Entity::NOTHING.scope(self)
+    }
+}
+
+impl<S: Stream> TraceStreamExt for S {}
 
 impl Subsegment {
     /// Runs a future as this subsegment; see [`TraceExt::subsegment`].
@@ -87,6 +100,39 @@ impl Subsegment {
         E: AnyError<K>,
     {
         Traced::new(self, future)
+    }
+
+    /// Runs a closure as this subsegment; see [`Entity::in_subsegment`].
+    ///
+    /// ```
+    /// # use xray_core::Namespace;
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// let call = segment.subsegment("stock.example.com").namespace(Namespace::Remote);
+    /// let left = call.begin().trace_fn(|_| 7);
+    /// # assert_eq!(left, 7);
+    /// # segment.close();
+    /// # assert_eq!(capture.documents()[0].subsegments[0].namespace.as_deref(), Some("remote"));
+    /// ```
+    pub fn trace_fn<R>(self, work: impl FnOnce(&Self) -> R) -> R {
+        run(self, work, |_, _| ())
+    }
+
+    /// Runs a closure as this subsegment and records its `Err` as a fault; see
+    /// [`Entity::try_in_subsegment`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever the closure returns.
+    #[track_caller]
+    pub fn try_trace_fn<T, E: AnyError<K>, K>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let location = Location::caller();
+        run(self, work, |handle, result| {
+            <Fallible<K> as Verdict<_>>::record(handle, result, location);
+        })
     }
 }
 

@@ -1,4 +1,8 @@
 //! Records AWS X-Ray segments and sends them to the daemon.
+//!
+//! Features, all off by default: `macros` adds the attribute `#[subsegment]`,
+//! which runs a function as a subsegment; `tracing` sends our own log lines
+//! through `tracing` instead of `log`.
 
 // set-up
 mod config;
@@ -43,7 +47,7 @@ pub use emit::{Emitter, Flush, Flushed, Pace, Piece};
 pub use entity::{Class, Entity, Hold, Namespace, Segment, Subsegment, SubsegmentBuilder};
 pub use entropy::{RandomSource, reseed};
 pub use error::ConfigError;
-pub use future::{Fallible, Plain, TraceExt, Traced, Verdict};
+pub use future::{Fallible, Plain, TraceExt, TraceStreamExt, Traced, Verdict};
 pub use header::{
     HeaderText, Sampled, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader,
     TraceparentText,
@@ -58,3 +62,5 @@ pub use sampling::{
     SamplingRequest, SamplingRulesError,
 };
 pub use sql::{Preparation, Sql};
+#[cfg(feature = "macros")]
+pub use xray_macros::subsegment;

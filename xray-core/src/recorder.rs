@@ -150,6 +150,12 @@ impl Recorder {
         }
     }
 
+    /// Runs a callback of a user's, for layers that take some. Its panic is
+    /// caught and counted ([`Events::callback_panics`]), and gives `None`.
+    pub fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
+        crate::sampling::guard(&self.0.common.ledger, callback)
+    }
+
     /// What happened to all segments and subsegments so far.
     pub fn entities(&self) -> Entities {
         self.0.common.ledger.entities()

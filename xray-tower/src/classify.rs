@@ -1,12 +1,11 @@
 //! Whether a response is a failure, and whose.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::response::Parts;
-use xray_core::Class;
+use xray_core::{Class, Entity};
 
 /// Decides what a response means, in two stages: when its head is there, and
 /// again when its body has ended.
@@ -15,16 +14,16 @@ use xray_core::Class;
 /// ([`Class::of_status`]), and no change at the end. A closure from the head
 /// to a class is a classifier, too.
 ///
-/// [`Class::Ok`] leaves alone what the program itself recorded, such as a fault
-/// behind a 200; every other class takes its place. A panic in either method
-/// is caught, and the default holds.
+/// The class of the head comes on top of what the program itself recorded, such
+/// as a fault behind a 200; a different one at the end takes the place of both.
+/// A panic in either method is caught and counted, and the default holds.
 ///
 /// Errors of the service and of the body, panics and cancellation are not
 /// asked about: they are failures whatever the head said.
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode, response};
-/// use xray_core::Class;
+/// use xray_core::{Class, Entity};
 /// use xray_tower::Classify;
 ///
 /// /// The status of gRPC comes after the body.
@@ -79,21 +78,17 @@ impl Classifier {
         Self(Some(Arc::new(classify)))
     }
 
-    pub(crate) fn head(&self, head: &Parts) -> Class {
-        let asked = self.0.as_ref().and_then(|own| guarded(|| own.head(head)));
+    pub(crate) fn head(&self, entity: &Entity, head: &Parts) -> Class {
+        let asked = self.0.as_ref();
+        let asked = asked.and_then(|own| entity.guard(|| own.head(head)));
         asked.unwrap_or_else(|| Class::of_status(head.status.as_u16()))
     }
 
-    pub(crate) fn end(&self, head: Class, trailers: Option<&HeaderMap>) -> Class {
+    pub(crate) fn end(&self, entity: &Entity, head: Class, trailers: Option<&HeaderMap>) -> Class {
         let asked = self.0.as_ref();
-        let asked = asked.and_then(|own| guarded(|| own.end(head, trailers)));
+        let asked = asked.and_then(|own| entity.guard(|| own.end(head, trailers)));
         asked.unwrap_or(head)
     }
-}
-
-/// Runs what a user wrote; `None` when it panicked.
-pub(crate) fn guarded<R>(callback: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(callback)).ok()
 }
 
 impl fmt::Debug for Classifier {

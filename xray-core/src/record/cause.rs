@@ -264,7 +264,9 @@ fn fingerprint(message: &str) -> u64 {
 /// `Kind` tells the implementations apart and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an error that can be recorded",
-    label = "expected a `std::error::Error`, `anyhow::Error` or a boxed error"
+    label = "expected a `std::error::Error`, `anyhow::Error` or a boxed error",
+    note = "under `#[subsegment]`, `ignore_err` leaves errors unrecorded; a text is recorded by \
+            `Entity::record_exception`"
 )]
 pub trait AnyError<Kind> {
     /// The error as the standard library's trait object.

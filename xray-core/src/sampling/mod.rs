@@ -285,7 +285,7 @@ impl Guarded {
     }
 }
 
-fn guard<R>(ledger: &Ledger, callback: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn guard<R>(ledger: &Ledger, callback: impl FnOnce() -> R) -> Option<R> {
     let result = catch_unwind(AssertUnwindSafe(callback));
     if result.is_err() {
         ledger.catch_panic();

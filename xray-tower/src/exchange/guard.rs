@@ -41,6 +41,13 @@ impl Owner {
         }
     }
 
+    fn raise(&self, class: Class) {
+        match self {
+            Self::Segment(segment) => segment.raise(class),
+            Self::Subsegment(subsegment) => subsegment.raise(class),
+        }
+    }
+
     fn http_response(&self, response: HttpResponse) {
         match self {
             Self::Segment(segment) => segment.http_response(response),
@@ -176,7 +183,7 @@ impl Guard {
         };
         let head = Head {
             status,
-            class: self.classifier.head(parts),
+            class: self.classifier.head(owner, parts),
             length,
             bodiless: without_body
                 || match self.method {
@@ -187,9 +194,8 @@ impl Guard {
             sent: 0,
         };
         owner.http_response(response(status, length));
-        if head.class != Class::Ok {
-            owner.mark(head.class);
-        }
+        // A fault that the handler recorded stays, whatever it answers.
+        owner.raise(head.class);
         if let Side::Server { decision_requested } = self.side
             && let Some(value) = answer(owner, decision_requested)
         {
@@ -226,7 +232,7 @@ impl Guard {
 
     fn classify_end(&self, trailers: Option<&HeaderMap>) {
         if let (Some(owner), Some(head)) = (&self.owner, &self.head) {
-            let class = self.classifier.end(head.class, trailers);
+            let class = self.classifier.end(owner, head.class, trailers);
             if class != head.class {
                 owner.mark(class);
             }

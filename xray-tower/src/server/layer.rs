@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use xray_core::{ErrorKind, Recorder};
 
 use super::XRay;
-use crate::classify::{Classifier, Classify, guarded};
+use crate::classify::{Classifier, Classify};
 
 /// Records every request that comes in as a segment, named like the recorder.
 ///
@@ -39,11 +39,9 @@ type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 impl Options {
     pub(super) fn is_skipped(&self, request: &Parts) -> bool {
         let path = request.uri.path();
+        let asked = |skip: &Arc<Skip>| self.recorder.guard(|| skip(request));
         self.skipped_paths.iter().any(|skipped| skipped == path)
-            || self
-                .skip
-                .iter()
-                .any(|skip| guarded(|| skip(request)).unwrap_or(false))
+            || self.skip.iter().any(|skip| asked(skip).unwrap_or(false))
     }
 }
 

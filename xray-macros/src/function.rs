@@ -1,0 +1,194 @@
+//! The function below the attribute, and whether it can be traced.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{
+    Attribute, Error, ExprMacro, FnArg, GenericArgument, Pat, PatIdent, PathArguments, Result,
+    ReturnType, Signature, Token, Type, TypeParamBound, Visibility,
+};
+
+/// A function with a body. The body is not parsed: it is handed on as it is.
+pub(crate) struct Function {
+    /// Those before the function and those that its body begins with.
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) signature: Signature,
+    pub(crate) body: Group,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let outer = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let signature: Signature = input
+            .parse()
+            .map_err(|error| Error::new(error.span(), "`#[subsegment]` goes before a function"))?;
+        if input.peek(Token![;]) {
+            return Err(Error::new(
+                signature.ident.span(),
+                "a function without a body does nothing that could be traced; \
+                 `#[subsegment]` goes to its implementations",
+            ));
+        }
+        let TokenTree::Group(block) = input.parse()? else {
+            return Err(input.error("expected the body of the function"));
+        };
+        let attributes_and_rest = |body: ParseStream<'_>| {
+            let inner = body.call(Attribute::parse_inner)?;
+            Ok((inner, body.parse::<TokenStream>()?))
+        };
+        let (inner, rest) = attributes_and_rest.parse2(block.stream())?;
+        let mut body = Group::new(Delimiter::Brace, rest);
+        body.set_span(block.span());
+        Ok(Self {
+            attributes: outer.into_iter().chain(inner).collect(),
+            visibility,
+            signature,
+            body,
+        })
+    }
+}
+
+impl Function {
+    /// Refuses what would measure nothing or the wrong thing.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(constness) = &self.signature.constness {
+            return Err(Error::new(
+                constness.span,
+                "a `const fn` cannot be traced: it may run while the program is compiled",
+            ));
+        }
+        if let (None, Some(output)) = (&self.signature.asyncness, self.output())
+            && is_future(output)
+        {
+            return Err(Error::new(
+                output.span(),
+                "this function returns a future, and only the making of it would be traced, not \
+                 its run; make it an `async fn`, or trace the future itself with \
+                 `xray_core::TraceExt::subsegment`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The return type, if one is written.
+    pub(crate) fn output(&self) -> Option<&Type> {
+        match &self.signature.output {
+            ReturnType::Default => None,
+            ReturnType::Type(_, output) => Some(output),
+        }
+    }
+
+    /// Where its `Result` names the error, if the return type is called that.
+    pub(crate) fn result(&self) -> Option<Span> {
+        let Type::Path(path) = bare(self.output()?) else {
+            return None;
+        };
+        let last = path
+            .path
+            .segments
+            .last()
+            .filter(|last| last.ident == "Result")?;
+        let error = match &last.arguments {
+            PathArguments::AngleBracketed(of) => of.args.iter().nth(1),
+            _ => None,
+        };
+        Some(error.map_or(last.ident.span(), Spanned::span))
+    }
+
+    /// Finds out how the argument of that name is to be read.
+    pub(crate) fn argument(&self, name: &Ident) -> Result<Argument> {
+        let mut names = Names::default();
+        for input in &self.signature.inputs {
+            match input {
+                FnArg::Receiver(_) if name == "self" => return Ok(Argument::Other),
+                FnArg::Receiver(_) => {}
+                FnArg::Typed(typed) => {
+                    if let (Pat::Ident(own), Type::Path(path)) = (&*typed.pat, bare(&typed.ty))
+                        && own.ident == *name
+                        && path
+                            .path
+                            .segments
+                            .last()
+                            .is_some_and(|s| s.ident == "String")
+                    {
+                        return Ok(Argument::String);
+                    }
+                    names.visit_pat(&typed.pat);
+                }
+            }
+        }
+        if names.open || names.bound.contains(name) {
+            return Ok(Argument::Other);
+        }
+        let function = &self.signature.ident;
+        Err(Error::new(
+            name.span(),
+            format!("`{function}` has no argument called `{name}`"),
+        ))
+    }
+}
+
+/// How an argument becomes an annotation.
+pub(crate) enum Argument {
+    /// By reference.
+    String,
+    /// By a clone, which may be that of a reference.
+    Other,
+}
+
+/// The names that patterns bind.
+#[derive(Default)]
+struct Names {
+    bound: Vec<Ident>,
+    /// A macro may bind more.
+    open: bool,
+}
+
+impl<'a> Visit<'a> for Names {
+    fn visit_pat_ident(&mut self, binding: &'a PatIdent) {
+        self.bound.push(binding.ident.clone());
+        visit::visit_pat_ident(self, binding);
+    }
+
+    fn visit_expr_macro(&mut self, _: &'a ExprMacro) {
+        self.open = true;
+    }
+}
+
+/// A type without the parentheses, visible or not, that macros put around it.
+fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Paren(inner) => bare(&inner.elem),
+        Type::Group(inner) => bare(&inner.elem),
+        _ => ty,
+    }
+}
+
+/// `impl Future`, `Pin<Box<dyn Future>>` and the names `futures` has for it.
+fn is_future(ty: &Type) -> bool {
+    match bare(ty) {
+        Type::ImplTrait(of) => of.bounds.iter().any(is_future_bound),
+        Type::TraitObject(of) => of.bounds.iter().any(is_future_bound),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let name = last.ident.to_string();
+            let inside = match &last.arguments {
+                PathArguments::AngleBracketed(of) => of.args.first(),
+                _ => None,
+            };
+            match (name.as_str(), inside) {
+                ("BoxFuture" | "LocalBoxFuture", _) => true,
+                ("Pin" | "Box", Some(GenericArgument::Type(inside))) => is_future(inside),
+                _ => false,
+            }
+        }),
+        _ => false,
+    }
+}
+
+fn is_future_bound(bound: &TypeParamBound) -> bool {
+    matches!(bound, TypeParamBound::Trait(of)
+        if of.path.segments.last().is_some_and(|last| last.ident == "Future"))
+}
