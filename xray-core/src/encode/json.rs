@@ -110,17 +110,40 @@ pub(crate) fn not_finite(number: f64) -> Option<&'static str> {
     }
 }
 
-/// Writes microseconds since the epoch as seconds with six decimals.
-pub(crate) fn seconds(out: &mut Vec<u8>, micros: u64) {
-    integer(out, micros / 1_000_000);
-    let mut digits = *b".000000";
-    let mut rest = micros % 1_000_000;
-    for digit in digits[1..].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend_from_slice(&digits);
+/// Times of one trace: most of them lie in the same second.
+#[derive(Debug, Default)]
+pub(crate) struct Seconds {
+    second: u64,
+    text: Vec<u8>,
 }
+
+impl Seconds {
+    /// Writes microseconds since the epoch as seconds with six decimals.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, micros: u64) {
+        let (second, rest) = (micros / 1_000_000, micros % 1_000_000);
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            integer(&mut self.text, second);
+            self.text.push(b'.');
+        }
+        out.extend_from_slice(&self.text);
+        for pair in [rest / 10_000, rest / 100 % 100, rest % 100] {
+            out.extend_from_slice(&DECIMAL_PAIR[pair as usize]);
+        }
+    }
+}
+
+/// The two digits of the numbers below 100.
+const DECIMAL_PAIR: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
 
 /// Serialises a value of the user's at once, as it may borrow. What its
 /// `Serialize` refuses or panics over becomes a text that says so; what could
@@ -200,7 +223,7 @@ mod tests {
 
         #[test]
         fn seconds_are_exact(micros in 0u64..=4_102_444_800_000_000) {
-            let json = written(|out| seconds(out, micros));
+            let json = written(|out| Seconds::default().write(out, micros));
             let read: f64 = json.parse().unwrap();
             prop_assert_eq!((read * 1e6).round() as u64, micros);
         }

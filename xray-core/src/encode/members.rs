@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{json, valid};
+use super::json::{self, Seconds};
+use super::valid;
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
 use crate::record::{Exception, Field, Flags, Frame, NodeIndex, Record, State, Stored, Value};
@@ -25,23 +26,25 @@ pub(super) enum Trim {
 /// brace. Returns how many values were shortened or left out.
 pub(super) fn write(
     out: &mut Vec<u8>,
-    scratch: &mut Vec<Value>,
+    scratch: &mut Scratch,
     piece: &Piece,
     node: NodeIndex,
     trim: Trim,
 ) -> u64 {
     let record = &piece.record;
     let entity = record.node(node);
-    scratch.clear();
-    scratch.extend(record.values(node));
-    scratch.reverse();
-    let present = scratch
+    let Scratch { values, seconds } = scratch;
+    values.clear();
+    values.extend(record.values(node));
+    values.reverse();
+    let present = values
         .iter()
         .fold(0, |present, value| present | bit(value.field));
     let mut members = Members {
         out,
         record,
-        values: scratch,
+        values,
+        seconds,
         present,
         trim,
         trimmed: 0,
@@ -69,6 +72,13 @@ pub(super) fn write(
     members.trimmed
 }
 
+/// Room that is used again for each entity.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    values: Vec<Value>,
+    seconds: Seconds,
+}
+
 const fn bit(field: Field) -> u32 {
     1 << field as u32
 }
@@ -78,6 +88,7 @@ struct Members<'a> {
     record: &'a Record,
     /// Oldest first.
     values: &'a [Value],
+    seconds: &'a mut Seconds,
     /// The fields that occur among the values, a bit each.
     present: u32,
     trim: Trim,
@@ -100,10 +111,11 @@ impl<'a> Members<'a> {
         self.raw(",\"id\":\"");
         self.out.extend_from_slice(&entity.id.to_text());
         self.raw("\",\"start_time\":");
-        json::seconds(self.out, head.anchor.micros(entity.start));
+        self.seconds
+            .write(self.out, head.anchor.micros(entity.start));
         if entity.state == State::Closed {
             self.raw(",\"end_time\":");
-            json::seconds(self.out, head.anchor.micros(entity.end));
+            self.seconds.write(self.out, head.anchor.micros(entity.end));
         } else {
             self.raw(",\"in_progress\":true");
         }
@@ -413,9 +425,13 @@ impl<'a> Members<'a> {
             self.raw(opening);
             opening = ",";
             let given = self.record.key(value);
-            let key = valid::key(given);
-            self.trimmed += u64::from(key != given);
-            self.key(&key);
+            if latest.are_usual() {
+                self.key(given);
+            } else {
+                let key = valid::key(given);
+                self.trimmed += u64::from(key != given);
+                self.key(&key);
+            }
             self.value(value, limits::ANNOTATION_CHARS);
         }
         self.raw("}");
@@ -512,6 +528,11 @@ impl<'a> Latest<'a> {
             mine.map(|(at, value)| (valid_key(members.record, value), at))
                 .collect(),
         )
+    }
+
+    /// Whether all keys are valid as they stand.
+    fn are_usual(&self) -> bool {
+        matches!(self, Self::Few(_))
     }
 
     fn has(&self, members: &Members<'a>, at: usize) -> bool {

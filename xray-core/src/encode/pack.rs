@@ -8,11 +8,11 @@
 
 use std::ops::Range;
 
-use super::members::{self, Trim};
+use super::members::{self, Scratch, Trim};
 use crate::emit::Piece;
 use crate::ledger::Loss;
 use crate::limits;
-use crate::record::{Node, NodeIndex, Value};
+use crate::record::{Node, NodeIndex};
 
 /// `,"subsegments":[` and `]`
 const CHILDREN_BYTES: usize = 17;
@@ -24,11 +24,12 @@ const ROOT_BYTES: usize = 102;
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bodies: Vec<u8>,
-    values: Vec<Value>,
+    scratch: Scratch,
     plans: Vec<Plan>,
     /// Outermost entities of the documents to come, last one first.
     roots: Vec<NodeIndex>,
     path: Vec<Step>,
+    settling: Vec<NodeIndex>,
     datagram: Vec<u8>,
     limit: usize,
 }
@@ -102,7 +103,7 @@ impl Packer {
         let room = limit - ROOT_BYTES - 1;
         let mut trimmed = members::write(
             &mut self.bodies,
-            &mut self.values,
+            &mut self.scratch,
             piece,
             index,
             Trim::Nothing,
@@ -112,7 +113,7 @@ impl Packer {
             let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
             for trim in [Trim::Stacks, metadata, Trim::Everything] {
                 self.bodies.truncate(start);
-                trimmed = members::write(&mut self.bodies, &mut self.values, piece, index, trim);
+                trimmed = members::write(&mut self.bodies, &mut self.scratch, piece, index, trim);
                 if self.bodies.len() - start <= room {
                     break;
                 }
@@ -231,10 +232,11 @@ impl Packer {
             return;
         };
         // What went out is not planned again.
-        let mut open = vec![root];
-        while let Some(index) = open.pop() {
+        self.settling.push(root);
+        while let Some(index) = self.settling.pop() {
             let children = piece.record.children(index);
-            open.extend(children.filter(|child| self.plan_of(*child).fate == Fate::Attached));
+            let attached = |child: &NodeIndex| self.plans[*child as usize].fate == Fate::Attached;
+            self.settling.extend(children.filter(attached));
             piece.settle(index);
         }
     }

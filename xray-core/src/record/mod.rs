@@ -258,7 +258,10 @@ impl Record {
 
     /// Whether two values of one field have the same key.
     pub(crate) fn is_same_key(&self, one: &Value, other: &Value) -> bool {
-        one.split == other.split && self.key(one) == self.key(other)
+        let bytes = |key: Text| &self.text.as_bytes()[key.start as usize..key.end as usize];
+        one.key.len() == other.key.len()
+            && one.split == other.split
+            && bytes(one.key) == bytes(other.key)
     }
 
     /// Namespace and key of a metadata value.
