@@ -10,7 +10,8 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use crate::context::{Scoped, current};
-use crate::entity::{Class, Entity, Subsegment};
+use crate::entity::{Class, Entity};
+use crate::handle::Subsegment;
 use crate::record::AnyError;
 
 /// Tracing and context for any future.

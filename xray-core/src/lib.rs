@@ -25,6 +25,7 @@ mod sampling;
 mod context;
 mod entity;
 mod future;
+mod handle;
 mod http;
 mod live;
 mod record;
@@ -44,10 +45,11 @@ pub use daemon_address::{DaemonAddress, ParseDaemonAddressError};
 pub use emit::capture::Capture;
 pub use emit::hook::Keep;
 pub use emit::{Emitter, Flush, Flushed, Pace, Piece};
-pub use entity::{Class, Entity, Hold, Namespace, Segment, Subsegment, SubsegmentBuilder};
+pub use entity::{Class, Entity, Hold};
 pub use entropy::{RandomSource, reseed};
 pub use error::ConfigError;
 pub use future::{Fallible, Plain, TraceExt, TraceStreamExt, Traced, Verdict};
+pub use handle::{Namespace, Segment, Subsegment, SubsegmentBuilder};
 pub use header::{
     HeaderText, Sampled, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader,
     TraceparentText,
