@@ -14,7 +14,7 @@ import threading
 STOREFRONT = sys.argv[1]
 
 
-def run(requests, daemon=None):
+def run(requests, daemon=None, *more):
     """The lines it prints, and what it says became of its documents."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_XRAY_")}
     environment["RUST_BACKTRACE"] = "0"
@@ -22,7 +22,7 @@ def run(requests, daemon=None):
         environment["AWS_XRAY_DAEMON_ADDRESS"] = daemon
     command = [
         STOREFRONT, "--listen", "127.0.0.1:0", "--inventory", "127.0.0.1:0",
-        "--requests", str(requests),
+        "--requests", str(requests), *more,
     ]
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -97,10 +97,12 @@ def balances_without_a_daemon():
     silent.bind(("127.0.0.1", 0))
     address = "127.0.0.1:%d" % silent.getsockname()[1]
     silent.close()
-    _, documents = run(16, address)
-    lost = sum(documents["lost"].values())
-    assert documents["created"] == documents["sent"] + lost and lost > 0, documents
-    print("without a daemon:", documents)
+    for queue, reasons in [(4096, {"shutdown"}), (16, {"queue_full", "shutdown"})]:
+        _, documents = run(40, address, "--queue", str(queue))
+        lost = documents["lost"]
+        assert documents["created"] == documents["sent"] + sum(lost.values()), documents
+        assert set(lost) == reasons, documents
+        print("without a daemon, a queue of", queue, "pieces:", documents)
 
 
 shows_its_traces()

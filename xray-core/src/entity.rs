@@ -24,7 +24,7 @@ use crate::{SegmentId, TraceId};
 ///
 /// Cheap to clone, `Send + Sync`, and never in the way: on an unsampled or
 /// closed entity, or where no trace is at all, every method does nothing.
-/// Closing is the owner's business ([`Segment`], [`Subsegment`]).
+/// Closing is the owner's business ([`Segment`](crate::Segment), [`Subsegment`]).
 ///
 /// ```
 /// # let (recorder, capture) = xray_core::Recorder::capture("shop");

@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let daemon = stand_in()?;
-    let recorders = Recorders::new(daemon.as_ref())?;
+    let recorders = Recorders::new(daemon.as_ref(), options.queue)?;
 
     let listener = listen(&options.listen).await?;
     let address = listener.local_addr()?;
@@ -96,12 +96,15 @@ struct Recorders {
 }
 
 impl Recorders {
-    fn new(daemon: Option<&Arc<Daemon>>) -> anyhow::Result<Self> {
+    fn new(daemon: Option<&Arc<Daemon>>, queue: Option<usize>) -> anyhow::Result<Self> {
         let recorder = |name: &str| {
             // A demonstration wants to be seen: a service would keep the default.
             let mut builder = Recorder::builder(name)
                 .sampler(Always)
                 .service_version(env!("CARGO_PKG_VERSION"));
+            if let Some(pieces) = queue {
+                builder = builder.queue(pieces, 32 << 20);
+            }
             if let Some(daemon) = daemon {
                 builder = builder.daemon_address(daemon.address());
             }

@@ -7,14 +7,17 @@ pub(crate) struct Options {
     pub(crate) inventory: String,
     pub(crate) inventory_url: Option<String>,
     pub(crate) requests: Option<usize>,
+    pub(crate) queue: Option<usize>,
 }
 
 const USAGE: &str = "\
-usage: storefront [--listen ADDRESS] [--inventory ADDRESS | --inventory-url URL] [--requests N]
+usage: storefront [--listen ADDRESS] [--inventory ADDRESS | --inventory-url URL]
+                  [--queue N] [--requests N]
 
   --listen ADDRESS      where the storefront serves (127.0.0.1:3000)
   --inventory ADDRESS   where its inventory serves (127.0.0.1:3001)
   --inventory-url URL   an inventory that already runs: GET URL/stock/{order}
+  --queue N             finished pieces that may wait for the emission thread (4096)
   --requests N          drive N requests over every route, print what became of
                         the documents, and end
 
@@ -28,6 +31,7 @@ impl Options {
             inventory: "127.0.0.1:3001".to_owned(),
             inventory_url: None,
             requests: None,
+            queue: None,
         };
         while let Some(word) = words.next() {
             let mut value = || {
@@ -41,15 +45,16 @@ impl Options {
                 "--inventory-url" => {
                     options.inventory_url = Some(value()?.trim_end_matches('/').to_owned());
                 }
-                "--requests" => {
-                    let value = value()?;
-                    let requests = value.parse();
-                    options.requests =
-                        Some(requests.map_err(|_| format!("{value} is no number\n\n{USAGE}"))?);
-                }
+                "--requests" => options.requests = Some(number(&value()?)?),
+                "--queue" => options.queue = Some(number(&value()?)?),
                 _ => return Err(USAGE.to_owned()),
             }
         }
         Ok(options)
     }
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    let number = text.parse();
+    number.map_err(|_| format!("{text} is no number\n\n{USAGE}"))
 }
