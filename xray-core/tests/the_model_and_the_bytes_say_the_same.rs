@@ -17,8 +17,8 @@ use common::{Joined, Pieces, balance, builder, rejoin, written};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use xray_core::{
-    AnnotationValue, Class, Emitter, Entity, Hold, HttpRequest, HttpResponse, ManualClock,
-    Namespace, Piece, Subsegment, Tally, TraceHeader,
+    AnnotationValue, Class, Emitter, Entity, ExceptionReport, Hold, HttpRequest, HttpResponse,
+    ManualClock, Namespace, Piece, Preparation, Sql, Subsegment, Tally, TraceHeader,
 };
 
 /// What a program may do. Entities are named by number, modulo how many there
@@ -38,6 +38,11 @@ enum Op {
     Mark(usize, Class),
     Fault(usize, Vec<String>),
     Exception(usize, String, String),
+    Report(usize, String, String, u32),
+    Raise(usize, Class),
+    Aws(usize, String, Value),
+    Sql(usize, u8, String),
+    Link(usize, usize),
     Tally(usize, String, Tally<'static>),
     User(usize, String),
     Origin(usize, String),
@@ -130,6 +135,13 @@ fn ops() -> impl Strategy<Value = Op> {
             .prop_map(|(of, class)| Op::Mark(of, class)),
         2 => (of(), prop::collection::vec("[a-c]", 1..4)).prop_map(|(of, chain)| Op::Fault(of, chain)),
         1 => (of(), texts(), texts()).prop_map(|(of, kind, text)| Op::Exception(of, kind, text)),
+        1 => (of(), texts(), texts(), 0u32..60)
+            .prop_map(|(of, kind, text, frames)| Op::Report(of, kind, text, frames)),
+        1 => (of(), prop::sample::select(vec![Class::Ok, Class::Error, Class::Throttle, Class::Fault]))
+            .prop_map(|(of, class)| Op::Raise(of, class)),
+        2 => (of(), keys(), values()).prop_map(|(of, key, value)| Op::Aws(of, key, value)),
+        2 => (of(), any::<u8>(), texts()).prop_map(|(of, fields, text)| Op::Sql(of, fields, text)),
+        1 => (of(), of()).prop_map(|(of, to)| Op::Link(of, to)),
         2 => (of(), keys(), prop_oneof![
                 floats().prop_map(Tally::Sum),
                 floats().prop_map(Tally::Max),
@@ -145,6 +157,33 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Op::Release),
         2 => any::<u32>().prop_map(Op::Advance),
     ]
+}
+
+/// Some of its fields, a bit each.
+fn sql(fields: u8, text: &str) -> Sql<'_> {
+    let mut sql = Sql::new();
+    if fields & 1 != 0 {
+        sql = sql.url(text);
+    }
+    if fields & 2 != 0 {
+        sql = sql.connection_string(text);
+    }
+    if fields & 4 != 0 {
+        sql = sql.sanitized_query(text);
+    }
+    if fields & 8 != 0 {
+        sql = sql.database_type(text).database_version(text);
+    }
+    if fields & 16 != 0 {
+        sql = sql.driver_version(text);
+    }
+    if fields & 32 != 0 {
+        sql = sql.user(text);
+    }
+    if fields & 64 != 0 {
+        sql = sql.preparation(Preparation::Call);
+    }
+    sql
 }
 
 /// An error with sources.
@@ -239,6 +278,20 @@ fn perform(
             }
             Op::CloseRoot => drop(root.take()),
             Op::Rename(of, name) => entity(of).set_name(name),
+            Op::Report(of, kind, text, frames) => {
+                let mut report = ExceptionReport::new(kind, text).skipped(frames % 3);
+                for line in 0..*frames {
+                    report = report.frame(text, line, kind);
+                }
+                entity(of).report_exception(&report.remote(), Class::Throttle);
+            }
+            Op::Raise(of, class) => entity(of).raise(*class),
+            Op::Aws(of, key, value) => entity(of).aws(key, value),
+            Op::Sql(of, fields, text) => entity(of).sql(&sql(*fields, text)),
+            Op::Link(of, to) => entity(of).link(
+                "1-66f2a1c0-0123456789abcdef01234567".parse().unwrap(),
+                entity(to).id().unwrap(),
+            ),
             Op::Annotate(of, key, value) => entity(of).annotate(key, value.clone()),
             Op::Metadata(of, namespace, key, value) => {
                 entity(of).metadata_in(namespace, key, value);

@@ -93,7 +93,7 @@ pub(crate) fn rejoin(documents: impl IntoIterator<Item = Value>) -> BTreeMap<Str
         match &above {
             None => {
                 assert!(trace.is_some(), "outermost without trace_id: {own:?}");
-                let is_segment = own.contains_key("aws");
+                let is_segment = own.get("aws").is_some_and(|aws| aws.get("xray").is_some());
                 assert_eq!(kind.is_none(), is_segment, "{own:?}");
                 assert!(is_segment || parent.is_some(), "{own:?}");
             }
