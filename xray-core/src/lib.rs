@@ -1,8 +1,66 @@
-//! Records AWS X-Ray segments and sends them to the daemon.
+//! Records what a service does as AWS X-Ray segments, and sends them to the
+//! X-Ray daemon, the CloudWatch agent or the ADOT collector.
 //!
-//! Features, all off by default: `macros` adds the attribute `#[subsegment]`,
-//! which runs a function as a subsegment; `tracing` sends our own log lines
-//! through `tracing` instead of `log`.
+//! A *segment* is one service's part of a trace, a *subsegment* a piece of work
+//! below it. A [`Recorder`] begins segments; handles ([`Segment`],
+//! [`Subsegment`]) close what they own, once, when told to or when dropped; an
+//! [`Entity`] is the shared side through which everything is written down.
+//!
+//! ```
+//! use std::time::Duration;
+//! use xray_core::{Recorder, TraceExt, current};
+//!
+//! async fn load(user: &str) -> Result<usize, std::io::Error> {
+//!     current().annotate("user", user);
+//!     Ok(user.len())
+//! }
+//!
+//! # fn main() -> Result<(), xray_core::ConfigError> {
+//! # let done = async {
+//! # let recorder = Recorder::builder("shop").build()?;
+//! let segment = recorder.begin_segment("nightly job");
+//! let loaded = segment.scope(load("ann").try_subsegment("load")).await;
+//! segment.close();
+//! recorder.flush(Duration::from_secs(1)).await;
+//! # drop(loaded); Ok::<(), xray_core::ConfigError>(()) };
+//! # drop(done); Ok(()) }
+//! ```
+//!
+//! Servers and clients over HTTP are traced by `xray-tower`, with a layer each.
+//!
+//! # What is promised
+//!
+//! - Recording returns no `Result`, never blocks and never panics. The one panic
+//!   there is has to be asked for: [`ContextMissing::Panic`].
+//! - Every loss is counted by reason ([`Loss`]), in two ledgers that balance:
+//!   [`Recorder::entities`] and [`Recorder::documents`].
+//! - Memory is bounded: the queue by pieces and bytes, open traces and entities
+//!   by number, texts by length.
+//! - Every document fits into a datagram. A trace is split by bytes; one entity
+//!   that is too large loses stacks, then metadata, then long texts, each cut
+//!   marked where it was and counted in [`Events::trimmed`].
+//! - [`Recorder::flush`] and [`Recorder::shutdown`] are back when their time is
+//!   over, on any runtime or none.
+//!
+//! A document counts as sent once the operating system took it: UDP tells
+//! nothing of what becomes of it.
+//!
+//! # Context
+//!
+//! [`current`] is the entity at work here. It follows a future that is run with
+//! [`TraceExt::subsegment`] or [`Entity::scope`] across every `.await`, on any
+//! executor. What is spawned takes it along by [`TraceExt::in_current`]; a
+//! thread, or `spawn_blocking`, by a clone of [`current`] and [`Entity::run`]
+//! there. [`TraceExt::detached`] leaves it behind.
+//!
+//! # Features
+//!
+//! All are off by default, and none changes what is sent.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `macros` | the attribute `#[subsegment]`, which runs a function as a subsegment |
+//! | `tracing` | our own few log lines go through `tracing` instead of `log` |
 
 // set-up
 mod config;
