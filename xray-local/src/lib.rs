@@ -2,18 +2,20 @@
 //!
 //! [`Daemon`] listens on UDP, judges every datagram by the rules of the daemon
 //! and of the OpenTelemetry collector ([`check()`]), joins what it accepted into
-//! traces ([`join`]) and can draw them as trees ([`render()`]). The binary of the
-//! same name does that on a terminal. Nothing is sent to AWS.
+//! traces ([`join`]), picks from them ([`Filter`]), and can draw them as trees
+//! ([`render()`]). The binary of the same name does that on a terminal. Nothing is
+//! sent to AWS.
 //!
 //! A datagram passes through the files in this order: `receiver` (socket and
 //! thread, started and stopped by `daemon`), `datagram` and `json` (framing),
 //! `check`, `rules` and `tidy`, `store` (bounded memory, which traces are
-//! finished), `trace` (join), `render` and `escape` (text).
+//! finished), `trace` (join), `filter`, `render` and `escape` (text).
 
 mod check;
 mod daemon;
 mod datagram;
 mod escape;
+mod filter;
 mod json;
 mod kernel;
 mod receiver;
@@ -26,8 +28,9 @@ mod trace;
 pub use check::{Violation, check, check_document};
 pub use daemon::{Builder, Daemon};
 pub use escape::escape;
+pub use filter::{Filter, Flag};
 pub use render::render;
-pub use store::{Received, Rejected};
+pub use store::{Received, Rejected, TraceCounts};
 pub use tidy::tidy;
 pub use trace::{Node, Trace, join};
 
