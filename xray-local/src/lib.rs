@@ -29,7 +29,7 @@ pub use check::{Violation, check, check_document};
 pub use daemon::{Builder, Daemon};
 pub use escape::escape;
 pub use filter::{Filter, Flag};
-pub use render::render;
+pub use render::{Style, render};
 pub use store::{Received, Rejected, TraceCounts};
 pub use tidy::tidy;
 pub use trace::{Node, Trace, join};
