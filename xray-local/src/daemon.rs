@@ -2,7 +2,7 @@
 
 use crate::receiver::{Hooks, Mode, Receiver, Shared, lock};
 use crate::store::{Limits, Store};
-use crate::{Document, Received, Trace, join};
+use crate::{Document, Filter, Received, Trace, TraceCounts, join};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -54,7 +54,7 @@ struct Running {
 ///
 /// - 512 MiB held (an estimate), 100,000 traces; the oldest trace goes first
 /// - 300 ms without a new document until a complete trace counts as finished
-/// - no callbacks
+/// - no callbacks, no filter
 #[must_use]
 pub struct Builder {
     limits: Limits,
@@ -104,6 +104,13 @@ impl Builder {
     /// reported again, whole.
     pub fn on_trace(mut self, hook: impl Fn(&Trace) + Send + Sync + 'static) -> Self {
         self.hooks.on_trace = Some(Box::new(hook));
+        self
+    }
+
+    /// Reports to [`on_trace`](Self::on_trace) only the traces that match. All
+    /// the others are received, held and counted as ever.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.hooks.filter = filter;
         self
     }
 
@@ -213,6 +220,13 @@ impl Daemon {
         lock(&self.shared.store).counts.evicted
     }
 
+    /// What became of the traces since the start or since
+    /// [`clear`](Self::clear). Without [`on_trace`](Builder::on_trace) none is
+    /// looked at, and all that are held count as unfinished.
+    pub fn trace_counts(&self) -> TraceCounts {
+        lock(&self.shared.store).trace_counts()
+    }
+
     /// Waits until at least `count` datagrams were received, accepted or not;
     /// `false` if that took too long.
     pub fn wait_for(&self, count: usize, timeout: Duration) -> bool {
@@ -287,8 +301,7 @@ impl Daemon {
         };
         running.earlier_drops += receiver.close(&self.shared);
         drop(running);
-        let left = lock(&self.shared.store).unfinished();
-        self.shared.report(&left);
+        self.shared.report_unfinished();
     }
 
     /// Opens the same port again, stopping first if need be. What was received

@@ -65,7 +65,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-fn is_harmful(character: char) -> bool {
+pub(crate) fn is_harmful(character: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Unassigned,
     };

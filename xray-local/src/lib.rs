@@ -2,19 +2,22 @@
 //!
 //! [`Daemon`] listens on UDP, judges every datagram by the rules of the daemon
 //! and of the OpenTelemetry collector ([`check()`]), joins what it accepted into
-//! traces ([`join`]) and can draw them as trees ([`render()`]). The binary of the
-//! same name does that on a terminal. Nothing is sent to AWS.
+//! traces ([`join`]), picks from them ([`Filter`]), and can draw them as trees
+//! ([`render()`]) or write them as JSON ([`render_json`]). The binary of the same
+//! name does that on a terminal. Nothing is sent to AWS.
 //!
 //! A datagram passes through the files in this order: `receiver` (socket and
 //! thread, started and stopped by `daemon`), `datagram` and `json` (framing),
 //! `check`, `rules` and `tidy`, `store` (bounded memory, which traces are
-//! finished), `trace` (join), `render` and `escape` (text).
+//! finished), `trace` (join), `filter`, `render`, `json_line` and `escape` (text).
 
 mod check;
 mod daemon;
 mod datagram;
 mod escape;
+mod filter;
 mod json;
+mod json_line;
 mod kernel;
 mod receiver;
 mod render;
@@ -26,8 +29,10 @@ mod trace;
 pub use check::{Violation, check, check_document};
 pub use daemon::{Builder, Daemon};
 pub use escape::escape;
-pub use render::render;
-pub use store::{Received, Rejected};
+pub use filter::{Filter, Flag};
+pub use json_line::render_json;
+pub use render::{Style, render};
+pub use store::{Received, Rejected, TraceCounts};
 pub use tidy::tidy;
 pub use trace::{Node, Trace, join};
 

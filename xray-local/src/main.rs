@@ -1,29 +1,15 @@
 //! Prints the traces that programs on this machine record.
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
+mod options;
+
+use options::{HELP, Options};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
-use std::time::Duration;
-use xray_local::Daemon;
-
-const HELP: &str = "\
-Stands in for the AWS X-Ray daemon: prints the traces it receives as trees, and
-says which documents break the rules and why. Nothing is sent to AWS.
-
-Usage: xray-local [--listen ADDRESS] [--quiet-ms NUMBER]
-
-  --listen ADDRESS    where to receive UDP; 127.0.0.1:2000 unless given
-  --quiet-ms NUMBER   how long after its last document a trace is printed;
-                      300 unless given
-  --help              this text
-
-Traces go to standard output, everything else to standard error. Ctrl-C prints
-what is not finished and ends.
-";
+use xray_local::{Daemon, render, render_json};
 
 fn main() -> ExitCode {
-    let options = match Options::read(std::env::args().skip(1)) {
+    let options = match Options::read(std::env::args_os().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
             let _ = io::stdout().write_all(HELP.as_bytes());
@@ -34,29 +20,45 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(&options) {
+    let listen = options.listen;
+    match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("cannot listen on {}: {error}", options.listen));
+            say(&format!("cannot listen on {listen}: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(options: &Options) -> io::Result<()> {
+fn serve(options: Options) -> io::Result<()> {
+    let no_color = std::env::var_os("NO_COLOR");
+    let style = options::style(io::stdout().is_terminal(), no_color.as_deref());
     let (end, ended) = mpsc::channel();
     let output_lost = end.clone();
     let daemon = Daemon::builder()
         .quiet(options.quiet)
-        .max_traces(10_000) // those just printed, in case more of them comes
+        .max_traces(options.max_traces)
+        .max_bytes(options.max_bytes)
+        .filter(options.filter)
         .on_received(|received| {
             if let Err(rejected) = &received.verdict {
                 say(&rejected.to_string());
             }
         })
         .on_trace(move |trace| {
+            let mut text = String::new();
+            // A string takes everything.
+            let _ = match options.json {
+                true => render_json(trace, &mut text),
+                false => render(trace, style, &mut text),
+            };
+            text.push('\n'); // ends the line of JSON, parts the trees
             let mut out = io::stdout().lock();
-            if writeln!(out, "{trace}").and_then(|()| out.flush()).is_err() {
+            if out
+                .write_all(text.as_bytes())
+                .and_then(|()| out.flush())
+                .is_err()
+            {
                 let _ = output_lost.send(());
             }
         })
@@ -69,68 +71,24 @@ fn serve(options: &Options) -> io::Result<()> {
 
     let _ = ended.recv();
     daemon.stop();
-    let mut summary = format!(
-        "{} documents, {} rejected",
-        daemon.received_count(),
-        daemon.rejected_count()
-    );
-    for (count, what) in [
-        (
-            daemon.kernel_drops().unwrap_or_default(),
-            "dropped by the kernel",
-        ),
-        (daemon.evicted() as u64, "thrown out to bound memory"),
-    ] {
-        if count > 0 {
-            summary.push_str(&format!(", {count} {what}"));
-        }
-    }
-    say(&summary);
+    say(&totals(&daemon));
     Ok(())
 }
 
-struct Options {
-    listen: SocketAddr,
-    quiet: Duration,
-}
-
-impl Options {
-    /// `None` when help is wanted.
-    fn read(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 2000)),
-            quiet: Duration::from_millis(300),
-        };
-        let mut arguments = arguments.peekable();
-        while let Some(argument) = arguments.next() {
-            let (name, attached) = match argument.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (argument.as_str(), None),
-            };
-            let value = |arguments: &mut dyn Iterator<Item = String>| {
-                let value = attached.clone().or_else(|| arguments.next());
-                value.ok_or_else(|| format!("{name} needs a value"))
-            };
-            match name {
-                "--help" | "-h" => return Ok(None),
-                "--listen" => {
-                    let text = value(&mut arguments)?;
-                    options.listen = text
-                        .parse()
-                        .map_err(|_| format!("--listen needs an address and a port, such as 127.0.0.1:2000, not {text}"))?;
-                }
-                "--quiet-ms" => {
-                    let text = value(&mut arguments)?;
-                    let number = text
-                        .parse()
-                        .map_err(|_| format!("--quiet-ms needs a number, not {text}"))?;
-                    options.quiet = Duration::from_millis(number);
-                }
-                _ => return Err(format!("unknown argument {argument}")),
-            }
-        }
-        Ok(Some(options))
-    }
+fn totals(daemon: &Daemon) -> String {
+    let (received, rejected) = (daemon.received_count(), daemon.rejected_count());
+    let documents = received - rejected;
+    let drops = match daemon.kernel_drops() {
+        Some(drops) => drops.to_string(),
+        None => "an unknown number".to_owned(),
+    };
+    let traces = daemon.trace_counts();
+    format!(
+        "datagrams: {received} received, {documents} documents, {rejected} rejected, \
+         {drops} dropped by the kernel\n\
+         traces: {} finished, {} unfinished, {} filtered out, {} evicted",
+        traces.finished, traces.unfinished, traces.filtered_out, traces.evicted
+    )
 }
 
 /// To standard error, which may be closed.

@@ -1,7 +1,7 @@
 //! The socket and the thread that reads it.
 
 use crate::store::Store;
-use crate::{Received, Trace, kernel};
+use crate::{Filter, Received, Trace, kernel};
 use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -90,6 +90,8 @@ pub(crate) struct Hooks {
     pub(crate) count_only: bool,
     pub(crate) on_received: Option<Hook<Received>>,
     pub(crate) on_trace: Option<Hook<Trace>>,
+    /// Which traces `on_trace` gets to see.
+    pub(crate) filter: Filter,
 }
 
 type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
@@ -168,8 +170,8 @@ impl Shared {
             let now = Instant::now();
             if self.hooks.on_trace.is_some() && next_look <= now {
                 next_look = now + TICK;
-                let finished = lock(&self.store).finished(now);
-                self.report(&finished);
+                let due = lock(&self.store).due(now);
+                self.report(due, |store, id| store.finish(id, now, &self.hooks.filter));
             }
         }
     }
@@ -187,11 +189,23 @@ impl Shared {
         self.arrived.notify_all();
     }
 
+    /// Reports the traces that no more will be waited for.
+    pub(crate) fn report_unfinished(&self) {
+        if self.hooks.on_trace.is_some() {
+            let left = lock(&self.store).unreported();
+            self.report(left, |store, id| store.end(id, &self.hooks.filter));
+        }
+    }
+
     /// Calls the hook outside the lock, so that it may use the daemon.
-    pub(crate) fn report(&self, traces: &[Trace]) {
-        if let Some(hook) = &self.hooks.on_trace {
-            for trace in traces {
-                guarded(|| hook(trace));
+    fn report(&self, ids: Vec<String>, take: impl Fn(&mut Store, &str) -> Option<Trace>) {
+        let Some(hook) = &self.hooks.on_trace else {
+            return;
+        };
+        for id in ids {
+            let trace = take(&mut lock(&self.store), &id);
+            if let Some(trace) = trace {
+                guarded(|| hook(&trace));
             }
         }
     }

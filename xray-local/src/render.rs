@@ -19,12 +19,12 @@ use xray_core::document::{Cause, Document, Exception};
 ///
 /// The last time on a line says how long after the trace it began. Names and
 /// values that could steer a terminal are escaped, see [`escape`](crate::escape),
-/// and cut at 200 characters.
+/// and cut at 200 characters; the only escape sequences are those of `style`.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn render(trace: &Trace, out: &mut impl Write) -> fmt::Result {
+pub fn render(trace: &Trace, style: Style, out: &mut impl Write) -> fmt::Result {
     let documents = trace.documents();
     let plural = if documents == 1 { "" } else { "s" };
     write!(
@@ -33,7 +33,7 @@ pub fn render(trace: &Trace, out: &mut impl Write) -> fmt::Result {
         shorten(trace.id())
     )?;
     if let Some(seconds) = trace.duration_seconds() {
-        write!(out, "  {}", Time(seconds))?;
+        write!(out, "  {}", style.paint(DIM, Time(seconds)))?;
     }
     writeln!(out)?;
 
@@ -49,7 +49,7 @@ pub fn render(trace: &Trace, out: &mut impl Write) -> fmt::Result {
         levels.push(follows);
         match node.document() {
             Some(document) => {
-                line(out, document, start, depth > 0)?;
+                line(out, style, document, start, depth > 0)?;
                 exceptions(out, node, document, &levels)?;
             }
             None => writeln!(out, "(missing {})", shorten(node.id()))?,
@@ -57,6 +57,41 @@ pub fn render(trace: &Trace, out: &mut impl Write) -> fmt::Result {
         push(&mut ahead, depth + 1, node.children().collect());
     }
     Ok(())
+}
+
+/// How [`render()`] marks what stands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Style {
+    /// With ANSI escape sequences: `FAULT` red, `ERROR` yellow, `THROTTLE`
+    /// magenta, times dim.
+    Coloured,
+    /// As text alone.
+    #[default]
+    Plain,
+}
+
+impl Style {
+    fn paint<T>(self, code: &'static str, text: T) -> Painted<T> {
+        let code = (self == Self::Coloured).then_some(code);
+        Painted { code, text }
+    }
+}
+
+struct Painted<T> {
+    /// Parameter of the escape sequence before the text, if any.
+    code: Option<&'static str>,
+    text: T,
+}
+
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, text } = self;
+        match code {
+            Some(code) => write!(f, "\x1b[{code}m{text}\x1b[0m"),
+            None => write!(f, "{text}"),
+        }
+    }
 }
 
 /// The last first, as they are taken from the end.
@@ -79,7 +114,13 @@ fn indent(out: &mut impl Write, levels: &[bool]) -> fmt::Result {
     Ok(())
 }
 
-fn line(out: &mut impl Write, document: &Document, start: f64, nested: bool) -> fmt::Result {
+fn line(
+    out: &mut impl Write,
+    style: Style,
+    document: &Document,
+    start: f64,
+    nested: bool,
+) -> fmt::Result {
     write!(out, "{}", shorten(&document.name))?;
     if let Some(namespace @ ("aws" | "remote")) = document.namespace.as_deref() {
         write!(out, " [{namespace}]")?;
@@ -99,20 +140,21 @@ fn line(out: &mut impl Write, document: &Document, start: f64, nested: bool) -> 
         write!(out, "  {status}")?;
     }
     let flags = [
-        (document.error, "ERROR"),
-        (document.throttle, "THROTTLE"),
-        (document.fault, "FAULT"),
-        (document.in_progress, "IN PROGRESS"),
+        (document.error, style.paint(YELLOW, "ERROR")),
+        (document.throttle, style.paint(MAGENTA, "THROTTLE")),
+        (document.fault, style.paint(RED, "FAULT")),
+        (document.in_progress, Style::Plain.paint(DIM, "IN PROGRESS")),
     ];
     for (_, flag) in flags.iter().filter(|(set, _)| *set) {
         write!(out, "  {flag}")?;
     }
     if let Some(seconds) = document.duration_seconds() {
-        write!(out, "  {}", Time(seconds))?;
+        write!(out, "  {}", style.paint(DIM, Time(seconds)))?;
     }
     let offset = document.start_time.map(|time| time - start);
     if let Some(seconds) = offset.filter(|&seconds| nested || seconds > 0.0) {
-        write!(out, "  +{}", Time(seconds))?;
+        let offset = format!("+{}", Time(seconds));
+        write!(out, "  {}", style.paint(DIM, offset))?;
     }
     if !document.annotations.is_empty() {
         let mut gap = "  {";
@@ -188,5 +230,10 @@ impl fmt::Display for Time {
         }
     }
 }
+
+const DIM: &str = "2";
+const MAGENTA: &str = "35";
+const RED: &str = "31";
+const YELLOW: &str = "33";
 
 const MAX_INDENT: usize = 40;

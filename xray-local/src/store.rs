@@ -1,6 +1,6 @@
 //! What was received, within a bound, and which traces are finished.
 
-use crate::{Document, Trace, Violation, escape, join, tidy};
+use crate::{Document, Filter, Trace, Violation, escape, join, tidy};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -71,6 +71,30 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// What became of the traces. Each counts once, by its latest report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceCounts {
+    /// Reported as finished, or complete when the daemon stopped.
+    pub finished: usize,
+    /// Still waited for, or reported as incomplete when the daemon stopped.
+    pub unfinished: usize,
+    /// Not reported because of the filter.
+    pub filtered_out: usize,
+    /// Thrown out to bound memory before they were reported.
+    pub evicted: usize,
+}
+
+impl TraceCounts {
+    fn add(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Finished => &mut self.finished,
+            Outcome::Unfinished => &mut self.unfinished,
+            Outcome::FilteredOut => &mut self.filtered_out,
+        } += 1;
+    }
+}
+
 /// How much is held and how long to wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -97,6 +121,8 @@ pub(crate) struct Counts {
     pub(crate) received: usize,
     pub(crate) rejected: usize,
     pub(crate) evicted: usize,
+    /// Of the traces no longer held.
+    past: TraceCounts,
 }
 
 #[derive(Debug)]
@@ -113,7 +139,15 @@ struct Progress {
     /// When to look whether it is finished; `None` if only a further document
     /// can change that.
     due: Option<Instant>,
-    reported: bool,
+    /// `None` if it was not reported since its latest document.
+    outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Finished,
+    Unfinished,
+    FilteredOut,
 }
 
 impl Store {
@@ -138,12 +172,12 @@ impl Store {
                     documents: Vec::new(),
                     latest: now,
                     due: None,
-                    reported: false,
+                    outcome: None,
                 });
                 progress.documents.push(number);
                 progress.latest = now;
-                progress.due = Some(now + self.limits.quiet);
-                progress.reported = false;
+                progress.due = now.checked_add(self.limits.quiet);
+                progress.outcome = None;
             }
             Err(_) => self.counts.rejected += 1,
         }
@@ -170,62 +204,73 @@ impl Store {
             .filter_map(|received| received.verdict.as_ref().ok())
     }
 
-    /// The traces that have become finished by `now`, each reported once unless
-    /// more of it comes later.
+    pub(crate) fn trace_counts(&self) -> TraceCounts {
+        let mut counts = self.counts.past;
+        for progress in self.traces.values() {
+            counts.add(progress.outcome.unwrap_or(Outcome::Unfinished));
+        }
+        counts
+    }
+
+    /// The traces to ask [`finish`](Self::finish) about.
+    pub(crate) fn due(&self, now: Instant) -> Vec<String> {
+        self.select(|progress| progress.due.is_some_and(|due| due <= now))
+    }
+
+    /// The traces to ask [`end`](Self::end) about.
+    pub(crate) fn unreported(&self) -> Vec<String> {
+        self.select(|progress| progress.outcome.is_none())
+    }
+
+    /// The trace, if it is finished by `now` and matches, to be reported.
     ///
     /// Finished is a trace that is complete and quiet. One that misses a parent
     /// gets [`PATIENCE`] times as long, as the parent may belong to a slower
     /// service; one with open documents waits for them without end.
-    pub(crate) fn finished(&mut self, now: Instant) -> Vec<Trace> {
-        let quiet = self.limits.quiet;
-        let is_due = |progress: &&Progress| progress.due.is_some_and(|due| due <= now);
-        let due: Vec<Vec<usize>> = {
-            let due = self.traces.values().filter(is_due);
-            due.map(|progress| progress.documents.clone()).collect()
+    pub(crate) fn finish(&mut self, id: &str, now: Instant, filter: &Filter) -> Option<Trace> {
+        let trace = self.join(id)?;
+        let patience = self.limits.quiet.saturating_mul(PATIENCE);
+        let progress = self.traces.get_mut(id)?;
+        let patience_ends = progress.latest.checked_add(patience);
+        progress.due = None;
+        if trace.is_open() {
+            return None;
+        }
+        if !trace.is_complete() && patience_ends.is_none_or(|ends| now < ends) {
+            progress.due = patience_ends;
+            return None;
+        }
+        progress.report(trace, Outcome::Finished, filter)
+    }
+
+    /// The trace as it is, if it matches, to be reported since no more of it
+    /// will come.
+    pub(crate) fn end(&mut self, id: &str, filter: &Filter) -> Option<Trace> {
+        let trace = self.join(id)?;
+        let outcome = if trace.is_complete() {
+            Outcome::Finished
+        } else {
+            Outcome::Unfinished
         };
-        let mut traces = Vec::new();
-        for numbers in in_order(due) {
-            let Some(trace) = self.join(&numbers) else {
-                continue;
-            };
-            let Some(progress) = self.traces.get_mut(trace.id()) else {
-                continue;
-            };
-            let patience_ends = progress.latest + quiet * PATIENCE;
-            progress.due = None;
-            if trace.is_open() {
-                continue;
-            }
-            if trace.is_complete() || patience_ends <= now {
-                progress.reported = true;
-                traces.push(trace);
-            } else {
-                progress.due = Some(patience_ends);
-            }
-        }
-        traces
+        let progress = self.traces.get_mut(id)?;
+        progress.due = None;
+        progress.report(trace, outcome, filter)
     }
 
-    /// Whatever was not reported yet, finished or not.
-    pub(crate) fn unfinished(&mut self) -> Vec<Trace> {
-        let mut left = Vec::new();
-        for progress in self
-            .traces
-            .values_mut()
-            .filter(|progress| !progress.reported)
-        {
-            progress.reported = true;
-            progress.due = None;
-            left.push(progress.documents.clone());
-        }
-        let left = in_order(left).into_iter();
-        left.filter_map(|numbers| self.join(&numbers)).collect()
+    /// By arrival of their first documents. Ids, not traces: those are joined
+    /// one at a time, as copies of all would take as much room as all that is held.
+    fn select(&self, wanted: impl Fn(&Progress) -> bool) -> Vec<String> {
+        let mut found: Vec<_> = (self.traces.iter())
+            .filter(|(_, progress)| wanted(progress))
+            .map(|(id, progress)| (progress.documents.first(), id))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, id)| id.clone()).collect()
     }
 
-    fn join(&self, numbers: &[usize]) -> Option<Trace> {
-        let held = numbers
-            .iter()
-            .filter_map(|number| self.held.get(number - self.first)?.as_ref());
+    fn join(&self, id: &str) -> Option<Trace> {
+        let numbers = self.traces.get(id)?.documents.iter();
+        let held = numbers.filter_map(|number| self.held.get(number - self.first)?.as_ref());
         let documents = held.filter_map(|held| held.received.verdict.clone().ok());
         join(documents).pop()
     }
@@ -242,7 +287,13 @@ impl Store {
             .ok()
             .map(|document| document.trace_id.clone().unwrap_or_default());
         let numbers = match trace.and_then(|id| self.traces.remove(&id)) {
-            Some(progress) => progress.documents,
+            Some(progress) => {
+                match progress.outcome {
+                    Some(outcome) => self.counts.past.add(outcome),
+                    None => self.counts.past.evicted += 1,
+                }
+                progress.documents
+            }
             None => vec![self.first], // the front is never empty, see below
         };
         for number in numbers {
@@ -263,10 +314,16 @@ impl Store {
     }
 }
 
-/// By arrival of their first documents.
-fn in_order(mut traces: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
-    traces.sort_unstable_by_key(|numbers| numbers.first().copied());
-    traces
+impl Progress {
+    fn report(&mut self, trace: Trace, outcome: Outcome, filter: &Filter) -> Option<Trace> {
+        let matches = filter.matches(&trace);
+        self.outcome = Some(if matches {
+            outcome
+        } else {
+            Outcome::FilteredOut
+        });
+        matches.then_some(trace)
+    }
 }
 
 /// Estimates the memory a datagram keeps occupied, rather too high: a few bytes

@@ -1,6 +1,6 @@
 //! Documents joined into traces.
 
-use crate::{Document, render};
+use crate::{Document, Style, render};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -109,7 +109,7 @@ impl Trace {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        render(self, f)
+        render(self, Style::Plain, f)
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use xray_local::Daemon;
+use xray_local::{Daemon, Filter, Flag};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -239,6 +239,100 @@ fn reports_finished_traces_once_and_the_rest_when_it_stops() {
     assert!(next().contains("open  IN PROGRESS"));
     drop(daemon);
     assert!(reports.recv_timeout(SOON).is_err(), "nothing twice");
+}
+
+#[test]
+fn reports_only_what_matches_and_counts_every_trace_once() {
+    let (seen, reports) = mpsc::channel();
+    let daemon = Daemon::builder()
+        .quiet(Duration::from_millis(50))
+        .max_traces(4)
+        .filter(Filter::default().flag(Flag::Fault))
+        .on_trace(move |trace| drop(seen.send(trace.to_string())))
+        .start()
+        .unwrap();
+    let socket = sender(&daemon);
+    let send = |trace: u64, id, name, more| {
+        let in_trace = format!("1-66f2a1c0-{trace:024x}");
+        send(&socket, &segment(id, name, more).replace(TRACE, &in_trace));
+    };
+    let counts = || {
+        let counts = daemon.trace_counts();
+        [
+            counts.finished,
+            counts.unfinished,
+            counts.filtered_out,
+            counts.evicted,
+        ]
+    };
+    let wait_for = |expected: [usize; 4]| {
+        let start = std::time::Instant::now();
+        while counts() != expected && start.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(counts(), expected);
+    };
+    let (fault, orphan) = (r#","fault":true"#, r#","parent_id":"00000000000000aa""#);
+    let next = || reports.recv_timeout(SOON).unwrap();
+
+    send(1, 1, "seen", fault);
+    assert!(next().contains("seen"));
+    send(2, 2, "hidden", "");
+    wait_for([1, 0, 1, 0]);
+    // More of them changes what becomes of them, not how many they are.
+    send(1, 3, "more", "");
+    assert!(next().contains("more"));
+    send(2, 4, "broken", fault);
+    assert!(next().contains("hidden"));
+    wait_for([2, 0, 0, 0]);
+
+    send(3, 5, "a", "");
+    wait_for([2, 0, 1, 0]);
+    send(4, 6, "b", fault);
+    assert!(next().contains("b"));
+    let open = r#","in_progress":true,"fault":true"#;
+    let open_segment = segment(7, "open", open).replace(r#""end_time":11.0,"#, "");
+    let open_in = |trace: u64| {
+        let id = format!("1-66f2a1c0-{trace:024x}");
+        socket
+            .send(&framed(&open_segment.replace(TRACE, &id)))
+            .unwrap();
+    };
+    for trace in [5, 6, 7, 8] {
+        open_in(trace);
+    }
+    // These push out all that were reported, which still count.
+    wait_for([3, 4, 1, 0]);
+    // And these push out two that were not.
+    send(9, 8, "last", "");
+    wait_for([3, 3, 2, 1]);
+    send(10, 9, "orphan", orphan);
+    daemon.stop();
+    wait_for([3, 2, 3, 2]);
+    assert!(next().contains("open") && next().contains("open"));
+    assert!(reports.try_recv().is_err());
+
+    daemon.clear();
+    assert_eq!(counts(), [0; 4]);
+    daemon.restart().unwrap();
+    send(11, 10, "again", fault);
+    assert!(next().contains("again"));
+    wait_for([1, 0, 0, 0]);
+}
+
+#[test]
+fn a_wait_too_long_for_the_clock_is_a_wait_for_the_end() {
+    let (seen, reports) = mpsc::channel();
+    let daemon = Daemon::builder()
+        .quiet(Duration::MAX)
+        .on_trace(move |trace| drop(seen.send(trace.to_string())))
+        .start()
+        .unwrap();
+    send(&sender(&daemon), &segment(1, "a", ""));
+    assert!(daemon.wait_for(1, SOON));
+    daemon.stop();
+    assert!(reports.try_recv().unwrap().contains("└─ a"));
+    assert_eq!(daemon.trace_counts().finished, 1);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Joining documents and drawing the result.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
-use common::{TRACE, document};
-use xray_local::{Document, Trace, join};
+use common::{TRACE, document, hostile_trace};
+use xray_local::{Style, Trace, join, render};
 
 fn one(texts: &[String]) -> Trace {
     let mut traces = join(texts.iter().map(|text| document(text)));
@@ -69,6 +71,38 @@ trace 1-66f2a1c0-0123456789abcdef01234567  3 documents  41.2 ms
 #[test]
 fn draws_a_trace_exactly() {
     assert_eq!(one(&checkout()).to_string(), CHECKOUT);
+}
+
+#[test]
+fn colours_flags_and_times_exactly() {
+    let mut coloured = String::new();
+    render(&one(&checkout()), Style::Coloured, &mut coloured).unwrap();
+    let expected = [
+        "trace 1-66f2a1c0-0123456789abcdef01234567  3 documents  \x1b[2m41.2 ms\x1b[0m",
+        "└─ storefront  GET http://127.0.0.1:3000/checkout/7  500  \x1b[31mFAULT\x1b[0m  \x1b[2m41.2 ms\x1b[0m  {cached=false n=3 tenant=\"t-42\"}",
+        "   │ ! exception aaaaaaaaaaaaaaaa, recorded elsewhere",
+        "   ├─ load_cart  \x1b[2m1.2 ms\x1b[0m  \x1b[2m+250 µs\x1b[0m",
+        "   │  └─ DynamoDB [aws]  GetItem  \x1b[33mERROR\x1b[0m  \x1b[35mTHROTTLE\x1b[0m  \x1b[2m400 µs\x1b[0m  \x1b[2m+500 µs\x1b[0m",
+        "   ├─ inventory:3001 [remote]  GET http://127.0.0.1:3001/stock  200  \x1b[2m12.0 ms\x1b[0m  \x1b[2m+12.0 ms\x1b[0m",
+        "   │  └─ inventory  GET http://127.0.0.1:3001/stock  200  \x1b[2m10.1 ms\x1b[0m  \x1b[2m+12.5 ms\x1b[0m",
+        "   └─ pay  \x1b[31mFAULT\x1b[0m  \x1b[2m2.0 ms\x1b[0m  \x1b[2m+25.0 ms\x1b[0m",
+        "        ! PaymentError: card refused",
+        "        ! caused by remote IoError: connection reset",
+    ];
+    assert_eq!(coloured.lines().collect::<Vec<_>>(), expected);
+
+    let mut plain = String::new();
+    render(&one(&checkout()), Style::Plain, &mut plain).unwrap();
+    assert_eq!(plain, CHECKOUT);
+}
+
+#[test]
+fn what_is_in_progress_has_no_colour() {
+    let open =
+        piece("a", "000000000000000a", r#","in_progress":true"#).replace(r#","end_time":10.5"#, "");
+    let mut coloured = String::new();
+    render(&one(&[open]), Style::Coloured, &mut coloured).unwrap();
+    assert!(coloured.ends_with("\n└─ a  IN PROGRESS\n"), "{coloured:?}");
 }
 
 #[test]
@@ -229,27 +263,20 @@ fn a_trace_of_any_depth_is_joined_drawn_and_dropped() {
 
 #[test]
 fn hostile_text_is_shown_harmlessly() {
-    let hostile = "\u{1b}]0;owned\u{7}\r\n\u{202e}\u{200b}\u{9b}2J\u{2028}";
-    let mut segment = document(&piece("a", "000000000000000a", ""));
-    segment.name = hostile.to_owned();
-    segment.trace_id = Some(hostile.to_owned());
-    segment.parent_id = Some(hostile.to_owned());
-    segment
-        .annotations
-        .insert(hostile.to_owned(), format!("\"{hostile}\\").into());
-    segment.aws.insert("operation".to_owned(), hostile.into());
-    let more = serde_json::json!({"http": {"request": {"method": hostile, "url": hostile}},
-        "cause": {"exceptions": [{"id": hostile}, {"type": hostile, "message": hostile}]}});
-    let more: Document = serde_json::from_value(more).unwrap();
-    segment.http = more.http;
-    segment.cause = more.cause;
-    let text = join([segment])[0].to_string();
+    let trace = hostile_trace();
+    let text = trace.to_string();
     assert_eq!(text.lines().count(), 5, "no line of its own making: {text}");
     let harmless =
         |character: char| matches!(character, ' '..='~' | '\n' | '│' | '├' | '└' | '─' | 'µ');
     assert!(text.chars().all(harmless), "{text:?}");
     assert!(text.contains(r"\u{1b}]0;owned\u{7}\r\n\u{202e}\u{200b}\u{9b}2J\u{2028}"));
     assert!(text.contains(r#"="\"\u{1b}"#), "{text}");
+
+    // With colours, what is left without ours is the same.
+    let mut coloured = String::new();
+    render(&trace, Style::Coloured, &mut coloured).unwrap();
+    let without = coloured.replace("\x1b[2m", "").replace("\x1b[0m", "");
+    assert_eq!(without, text);
 }
 
 #[test]

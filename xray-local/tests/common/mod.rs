@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use xray_local::Document;
+use xray_local::{Document, Trace, join};
 
 pub(crate) const TRACE: &str = "1-66f2a1c0-0123456789abcdef01234567";
 
@@ -21,4 +21,27 @@ pub(crate) fn segment(id: u64, name: &str, more: &str) -> String {
 
 pub(crate) fn document(text: &str) -> Document {
     Document::from_json(text.as_bytes()).unwrap()
+}
+
+/// Control characters, ANSI and C1 escapes, a line of its own, reversed and
+/// invisible text, a quotation mark.
+pub(crate) const HOSTILE: &str =
+    "\u{1b}]0;owned\u{7}\r\n\u{202e}\u{200b}\u{9b}2J\u{2028}\u{7f}\u{e0041}\"";
+
+/// With that wherever a document holds text.
+pub(crate) fn hostile_trace() -> Trace {
+    let mut segment = document(&segment(10, "a", ""));
+    segment.name = HOSTILE.to_owned();
+    segment.trace_id = Some(HOSTILE.to_owned());
+    segment.parent_id = Some(HOSTILE.to_owned());
+    segment
+        .annotations
+        .insert(HOSTILE.to_owned(), format!("\"{HOSTILE}\\").into());
+    segment.aws.insert("operation".to_owned(), HOSTILE.into());
+    let more = serde_json::json!({"http": {"request": {"method": HOSTILE, "url": HOSTILE}},
+        "cause": {"exceptions": [{"id": HOSTILE}, {"type": HOSTILE, "message": HOSTILE}]}});
+    let more: Document = serde_json::from_value(more).unwrap();
+    segment.http = more.http;
+    segment.cause = more.cause;
+    join([segment]).remove(0)
 }
