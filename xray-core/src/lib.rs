@@ -2,7 +2,8 @@
 //!
 //! Features, all off by default: `macros` adds the attribute `#[subsegment]`,
 //! which runs a function as a subsegment; `tracing` sends our own log lines
-//! through `tracing` instead of `log`.
+//! through `tracing` instead of `log`; `test-util` adds the module `test_util`,
+//! to record into memory and say what is expected.
 
 // set-up
 mod config;
@@ -36,6 +37,8 @@ mod emit;
 mod encode;
 mod ledger;
 mod report;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 pub use clock::{ManualClock, TimeSource};
 pub use config::RecorderBuilder;
