@@ -2,8 +2,10 @@
 //!
 //! Features, all off by default: `macros` adds the attribute `#[subsegment]`,
 //! which runs a function as a subsegment; `tracing` sends our own log lines
-//! through `tracing` instead of `log`; `test-util` adds the module `test_util`,
-//! to record into memory and say what is expected.
+//! through `tracing` instead of `log`; `tracing-subscriber` (`XRayFormat`) and
+//! `log-kv` (`XRayLogger`) put the trace on every line of the program's own
+//! logs; `test-util` adds the module `test_util`, to record into memory and say
+//! what is expected.
 
 // set-up
 mod config;
@@ -28,6 +30,7 @@ mod entity;
 mod future;
 mod http;
 mod live;
+mod logs;
 mod record;
 mod sql;
 
@@ -58,6 +61,11 @@ pub use header::{
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{ParseIdError, SegmentId, TraceId};
 pub use ledger::{Documents, Entities, Events, Loss};
+pub use logs::LogId;
+#[cfg(feature = "tracing-subscriber")]
+pub use logs::XRayFormat;
+#[cfg(feature = "log-kv")]
+pub use logs::XRayLogger;
 pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{
