@@ -22,13 +22,12 @@ use super::{KEY, LogId};
 /// let text = tracing_subscriber::fmt().map_event_format(XRayFormat::text);
 ///
 /// // {"xray":"1-66f2a1c0-0123456789abcdef01234567@53995c3f42cd8ad8","timestamp":"2024-09-24T11:25:52Z", ...}
-/// # #[cfg(any())] // needs the feature `json` of tracing-subscriber
 /// let json = tracing_subscriber::fmt().json().map_event_format(XRayFormat::json);
-/// # text.finish();
+/// # (text.finish(), json.finish());
 /// ```
 ///
 /// Settings of the format inside, such as `with_target`, come before
-/// `map_event_format`.
+/// `map_event_format`. JSON takes the feature `json` of `tracing-subscriber`.
 #[derive(Debug, Clone, Copy)]
 pub struct XRayFormat<F> {
     inner: F,
