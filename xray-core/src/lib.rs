@@ -60,7 +60,10 @@
 //! | feature | adds |
 //! |---|---|
 //! | `macros` | the attribute `#[subsegment]`, which runs a function as a subsegment |
+//! | `test-util` | the module `test_util`: record into memory, say what is expected |
 //! | `tracing` | our own few log lines go through `tracing` instead of `log` |
+//! | `tracing-subscriber` | `XRayFormat` puts the trace on every line of the program's logs |
+//! | `log-kv` | `XRayLogger` does so as a key-value pair of `log` |
 
 // set-up
 mod config;
@@ -86,6 +89,7 @@ mod future;
 mod handle;
 mod http;
 mod live;
+mod logs;
 mod record;
 mod sql;
 
@@ -95,6 +99,8 @@ mod emit;
 mod encode;
 mod ledger;
 mod report;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 pub use clock::{ManualClock, TimeSource};
 pub use config::RecorderBuilder;
@@ -115,6 +121,11 @@ pub use header::{
 pub use http::{HttpRequest, HttpResponse};
 pub use id::{ParseIdError, SegmentId, TraceId};
 pub use ledger::{Documents, Entities, Events, Loss};
+pub use logs::LogId;
+#[cfg(feature = "tracing-subscriber")]
+pub use logs::XRayFormat;
+#[cfg(feature = "log-kv")]
+pub use logs::XRayLogger;
 pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{

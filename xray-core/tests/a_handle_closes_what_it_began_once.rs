@@ -18,6 +18,8 @@ use std::time::{Duration, SystemTime};
 
 use common::balance;
 use xray_core::document::Document;
+use xray_core::test_util::expect::Expectation;
+use xray_core::test_util::{TestRecorder, expect};
 use xray_core::{Capture, Entered, Entity, ManualClock, Recorder, Segment, Subsegment, current};
 
 const fn goes_anywhere<T: Send + Sync + Debug + 'static>() {}
@@ -82,7 +84,7 @@ fn nothing_is_current_by_itself() {
 
 #[test]
 fn parent_and_start_are_what_they_are_said_to_be() {
-    let (recorder, capture, clock) = capture();
+    let recorder = TestRecorder::new("shop");
     let segment = recorder
         .segment("a")
         .start_at(epoch() - Duration::from_secs(2))
@@ -94,37 +96,35 @@ fn parent_and_start_are_what_they_are_said_to_be() {
         .subsegment("second")
         .start_at(epoch() - Duration::from_secs(1))
         .begin();
-    clock.advance(Duration::from_millis(1_500));
+    recorder.clock().advance(Duration::from_millis(1_500));
     second.close();
     drop(entered);
     first.close_at(epoch() + Duration::from_millis(500));
     segment.close();
-    let document = only(&capture);
-    let (first, second) = (&document.subsegments[0], &document.subsegments[1]);
-    let times = |of: &Document| (of.start_time.unwrap(), of.end_time.unwrap());
-    assert_eq!(times(&document), (1_699_999_998.0, 1_700_000_001.5));
-    assert_eq!(
-        (first.name.as_str(), times(first)),
-        ("first", (1_700_000_000.0, 1_700_000_000.5))
+    let lasts = |of: Expectation, before: u64, millis| {
+        let start = epoch() - Duration::from_secs(before);
+        of.started_at(start).duration(Duration::from_millis(millis))
+    };
+    recorder.expect(
+        lasts(expect::segment("a"), 2, 3_500)
+            .exact()
+            .child(lasts(expect::subsegment("second"), 1, 2_500))
+            .child(lasts(expect::subsegment("first"), 0, 500)),
     );
-    assert_eq!(
-        (second.name.as_str(), times(second)),
-        ("second", (1_699_999_999.0, 1_700_000_001.5))
-    );
-    balance(&recorder);
+    recorder.assert_finished();
 }
 
 #[test]
 fn an_end_before_the_start_is_the_start() {
-    let (recorder, capture, _) = capture();
+    let recorder = TestRecorder::new("shop");
     let segment = recorder.begin_segment("a");
     let early = epoch() - Duration::from_secs(3_600);
     segment.begin_subsegment("b").close_at(early);
     segment.close_at(SystemTime::UNIX_EPOCH - Duration::from_secs(1));
-    let document = only(&capture);
-    assert_eq!(document.end_time, Some(1_700_000_000.0));
-    assert_eq!(document.subsegments[0].end_time, Some(1_700_000_000.0));
-    balance(&recorder);
+    let at_once = |of: Expectation| of.started_at(epoch()).duration(Duration::ZERO);
+    let child = at_once(expect::subsegment("b"));
+    recorder.expect(at_once(expect::segment("a")).child(child));
+    recorder.assert_finished();
 }
 
 #[test]

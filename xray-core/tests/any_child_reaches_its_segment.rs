@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::balance;
+use xray_core::test_util::expect::Expectation;
+use xray_core::test_util::{TestRecorder, expect};
 use xray_core::{AnnotationValue, Entity, Recorder, Subsegment, Tally};
 
 #[test]
@@ -52,7 +56,7 @@ fn annotations_and_tallies_come_from_any_depth() {
 
 #[test]
 fn a_tally_goes_on_after_finished_parts_have_left() {
-    let (recorder, capture) = Recorder::capture("shop");
+    let recorder = TestRecorder::new("shop");
     let segment = recorder.begin_segment("shop");
     segment.annotate("kept", "from before");
     for _ in 0..2_000 {
@@ -60,20 +64,15 @@ fn a_tally_goes_on_after_finished_parts_have_left() {
         call.segment().tally("calls", Tally::Sum(1.0));
         call.segment().tally("last", Tally::Last(true.into()));
     }
-    let streamed = capture.json().len();
+    let streamed = recorder.capture().json().len();
     assert!(streamed >= 3, "{streamed}");
     segment.close();
-    let documents = capture.documents();
-    let roots: Vec<_> = documents.iter().filter(|d| !d.is_subsegment()).collect();
-    assert_eq!(roots.len(), 1);
-    assert_eq!(roots[0].annotations["calls"], 2_000);
-    assert_eq!(roots[0].annotations["last"], true);
-    assert_eq!(roots[0].annotations["kept"], "from before");
-    assert_eq!(
-        documents.iter().map(|d| d.walk().count()).sum::<usize>(),
-        2_001
-    );
-    balance(&recorder);
+    let root = expect::segment("shop").exact();
+    let root = root.annotation("calls", 2_000).annotation("last", true);
+    let root = root.annotation("kept", "from before");
+    let calls = (0..2_000).map(|_| expect::subsegment("call").exact());
+    recorder.expect(calls.fold(root, Expectation::child));
+    recorder.assert_finished();
 }
 
 #[test]
@@ -112,21 +111,13 @@ fn a_hold_keeps_the_segment_open_until_the_last_one_goes() {
 
 #[test]
 fn a_held_segment_ends_when_the_last_hold_goes() {
-    use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
-    let clock = Arc::new(xray_core::ManualClock::at(SystemTime::UNIX_EPOCH));
-    let capture = xray_core::Capture::new(65_474);
-    let recorder = common::builder(capture.clone())
-        .clock(clock.clone())
-        .build();
-    let Ok(recorder) = recorder else {
-        unreachable!()
-    };
+    let recorder = TestRecorder::new("shop");
     let segment = recorder.begin_segment("shop");
     let hold = segment.hold();
-    clock.advance(Duration::from_secs(1));
+    recorder.clock().advance(Duration::from_secs(1));
     segment.close();
-    clock.advance(Duration::from_secs(2));
+    recorder.clock().advance(Duration::from_secs(2));
     drop(hold);
-    assert_eq!(capture.documents()[0].end_time, Some(3.0));
+    recorder.expect(expect::segment("shop").duration(Duration::from_secs(3)));
+    recorder.assert_finished();
 }

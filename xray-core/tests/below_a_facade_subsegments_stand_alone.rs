@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::balance;
+use xray_core::test_util::{TestRecorder, expect};
 use xray_core::{Entity, Recorder, Sampled, TraceHeader, current, suppressed};
 
 const HEADER: &str =
@@ -32,8 +33,9 @@ fn ready<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn children_of_a_facade_are_independent_subsegments() {
-    let (recorder, capture) = Recorder::capture("lambda");
-    let facade = recorder.begin_facade(&TraceHeader::parse(HEADER));
+    let recorder = TestRecorder::new("lambda");
+    let header = TraceHeader::parse(HEADER);
+    let facade = recorder.begin_facade(&header);
     assert!(facade.is_recorded() && facade.is_sampled());
     assert_eq!(facade.header().to_text().to_string(), HEADER);
     assert_eq!(recorder.open(), 0);
@@ -50,26 +52,20 @@ fn children_of_a_facade_are_independent_subsegments() {
         assert_eq!(inner.header().parent(), inner.id());
         assert_eq!((recorder.open(), recorder.entities().open), (2, 2));
         inner.close();
-        assert_eq!(capture.json().len(), at, "leaves with its parent");
+        assert_eq!(recorder.traces().len(), at, "leaves with its parent");
         outer.close();
-        let document = &capture.documents()[at];
-        assert_eq!(document.name, name);
-        assert_eq!(document.kind.as_deref(), Some("subsegment"));
-        assert_eq!(document.parent_id.as_deref(), Some("53995c3f42cd8ad8"));
-        assert_eq!(
-            document.trace_id,
-            facade.trace_id().map(|id| id.to_string())
-        );
-        assert_eq!(document.annotations["found"], at);
-        assert_eq!(document.subsegments[0].name, "inner");
     }
     assert_eq!(facade.segment().id(), facade.id());
     facade.close();
-    assert_eq!(capture.json().len(), 2);
-    let text = String::from_utf8(capture.json().concat()).unwrap();
+    recorder.expect_each(["first", "second"].into_iter().zip(0..).map(|(name, at)| {
+        let alone = expect::subsegment(name).continues(&header).exact();
+        let inner = expect::subsegment("inner").exact();
+        alone.annotation("found", at).child(inner)
+    }));
+    let text = String::from_utf8(recorder.capture().json().concat()).unwrap();
     assert!(!text.contains("lost"), "{text}");
     assert_eq!(recorder.entities().begun, 4);
-    balance(&recorder);
+    recorder.assert_finished();
 }
 
 #[test]
