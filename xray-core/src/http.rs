@@ -178,7 +178,11 @@ fn authority(url: &str) -> Option<usize> {
     let path = &url[..url.find(['?', '#']).unwrap_or(url.len())];
     let scheme = path.find("://").or_else(|| path.find(":\\\\"));
     match scheme {
-        Some(colon) => Some(colon + 3),
+        Some(colon) => {
+            // One slash too many changes nothing for a browser.
+            let rest = path[colon + 3..].trim_start_matches(['/', '\\']);
+            Some(path.len() - rest.len())
+        }
         None if url.starts_with("//") => Some(2),
         None => (!url.starts_with('/')).then_some(0),
     }

@@ -49,7 +49,7 @@ impl<'a> Sql<'a> {
             return self.connection_string(url);
         }
         let (origin, rest) = without_secrets(url);
-        let url = format!("{origin}{rest}");
+        let url = masked(&format!("{origin}{rest}"));
         if is_url(&url) {
             self.with("url", url)
         } else {
