@@ -48,7 +48,10 @@ impl Drop for OnDrop {
     }
 }
 
-const PLACES: [(&str, fn(Call) -> Flushed); 10] = [
+/// Makes the call somewhere, and waits for it there.
+type Place = fn(Call) -> Flushed;
+
+const PLACES: [(&str, Place); 10] = [
     ("no runtime", |call| call().wait()),
     ("current_thread", |call| {
         current_thread().block_on(async { call().await })
@@ -74,7 +77,9 @@ const PLACES: [(&str, fn(Call) -> Flushed); 10] = [
     }),
     ("after the runtime is dropped", |call| {
         let runtime = current_thread();
-        let mut flush = runtime.block_on(async { call() });
+        let entered = runtime.enter();
+        let mut flush = call();
+        drop(entered);
         let mut cx = Context::from_waker(Waker::noop());
         let polled = runtime.block_on(async { Pin::new(&mut flush).poll(&mut cx) });
         drop(runtime);
