@@ -110,6 +110,24 @@ impl Daemon {
     }
 }
 
+/// All that a strict daemon received, once so many came. Fails unless each is a
+/// document that the daemon and the collector take, and that says nothing
+/// without need.
+#[track_caller]
+pub fn accepted(daemon: &xray_local::Daemon, count: usize) -> Vec<xray_local::Received> {
+    daemon.wait_for(count, Duration::from_secs(20));
+    let all = daemon.received();
+    assert_eq!(all.len(), count, "datagrams");
+    for received in &all {
+        let text = || String::from_utf8_lossy(&received.bytes);
+        if let Err(rejected) = &received.verdict {
+            assert!(received.verdict.is_ok(), "{rejected}\n{}", text());
+        }
+        assert_eq!(received.untidy(), [], "{}", text());
+    }
+    all
+}
+
 /// An address of the loopback interface where nobody listens.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use crate::document::Document;
 use crate::emit::capture::Capture;
 use crate::emit::hook::Keep;
 use crate::emit::inline::InlineEmitter;
+use crate::emit::resolve::{Resolve, Resolver};
 use crate::emit::worker::{Watched, WorkerEmitter};
 use crate::emit::{Emitter, Pace};
 use crate::entropy::{Entropy, RandomSource};
@@ -43,6 +44,7 @@ pub struct RecorderBuilder {
     enabled: bool,
     context_missing: Option<ContextMissing>,
     daemon_address: Option<DaemonAddress>,
+    resolver: Resolver,
     sampler: Arc<dyn Sampler>,
     emission: Emission,
     document_limit: usize,
@@ -76,6 +78,7 @@ impl RecorderBuilder {
             enabled: true,
             context_missing: None,
             daemon_address: None,
+            resolver: Resolver::default(),
             sampler: Arc::new(LocalRules::default()),
             emission: Emission::Thread,
             document_limit: limits::DOCUMENT_BYTES,
@@ -134,6 +137,15 @@ impl RecorderBuilder {
     /// Where the daemon listens. Defaults to `127.0.0.1:2000`.
     pub fn daemon_address(mut self, address: impl Into<DaemonAddress>) -> Self {
         self.daemon_address = Some(address.into());
+        self
+    }
+
+    /// Finds the addresses of the daemon's host, where that is a name. Asked
+    /// again every half minute, and soon when nobody listens at any of those
+    /// found; they stay in use until others are known, and nobody waits. The
+    /// operating system's resolver by default.
+    pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = Resolver::new(resolver);
         self
     }
 
@@ -285,11 +297,12 @@ impl RecorderBuilder {
                 // A recorder that is off needs no thread.
                 Emission::Thread if self.enabled => {
                     let watched = watched.clone();
-                    let started = WorkerEmitter::start(address, given, queue, self.pace, watched);
+                    let host = (&address, self.resolver.clone());
+                    let started = WorkerEmitter::start(host, given, queue, self.pace, watched);
                     Box::new(started.map_err(ConfigError::Thread)?)
                 }
                 Emission::Thread | Emission::Inline => {
-                    Box::new(InlineEmitter::new(&address, given))
+                    Box::new(InlineEmitter::new(&address, self.resolver.clone(), given))
                 }
                 Emission::Custom(emitter) => emitter,
             };

@@ -1,5 +1,7 @@
 //! The `http` block.
 
+use std::fmt;
+
 use crate::limits;
 use crate::record::trace::{Key, Trace};
 use crate::record::{Field, Stored};
@@ -7,7 +9,7 @@ use crate::record::{Field, Stored};
 /// The request side of the `http` block.
 ///
 /// Each text is cut at 250 characters. The URL is taken without its query,
-/// fragment and user information, which may hold secrets.
+/// fragment, user information and `;jsessionid`, which may hold secrets.
 ///
 /// ```
 /// # use xray_core::HttpRequest;
@@ -24,7 +26,7 @@ use crate::record::{Field, Stored};
 /// ```
 ///
 /// Source: [segment documents, http blocks](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-http).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpRequest<'a> {
     method: &'a str,
     url: &'a str,
@@ -100,6 +102,17 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
+/// Shows what would be recorded, not the URL as it was given.
+impl fmt::Debug for HttpRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (origin, path) = without_secrets(self.url);
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("url", &format_args!("{origin}{path}"))
+            .finish_non_exhaustive()
+    }
+}
+
 /// The response side of the `http` block.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpResponse {
@@ -136,22 +149,62 @@ impl HttpResponse {
     }
 }
 
-/// Cuts query, fragment and user information out of a URL: what stands before
-/// the user information, and what stands after it.
+/// Cuts query, fragment, session and user information out of a URL: what stands
+/// before the user information, and what stands after it.
+///
+/// A password may hold, unescaped, what ends an authority; then what looks like
+/// a port is no number, and all up to the last `@` goes.
 pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    let url = &url[..end];
-    let Some(scheme) = url.find("://") else {
-        return ("", url);
+    let Some(start) = authority(url) else {
+        return ("", without_query(url));
     };
-    let authority = scheme + 3;
-    let path = url[authority..]
-        .find('/')
-        .map_or(url.len(), |at| authority + at);
-    match url[authority..path].rfind('@') {
-        Some(at) => (&url[..authority], &url[authority + at + 1..]),
-        None => ("", url),
+    let rest = &url[start..];
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let host = &rest[..end];
+    if let Some(at) = host.rfind('@') {
+        return (&url[..start], without_query(&rest[at + 1..]));
     }
+    match odd_port(host, start == 0) {
+        None => ("", without_query(url)),
+        Some(colon) => match rest.rfind('@') {
+            Some(at) => (&url[..start], without_query(&rest[at + 1..])),
+            None => ("", &url[..start + colon]),
+        },
+    }
+}
+
+/// Where the authority of a URL begins; a mere path has none.
+fn authority(url: &str) -> Option<usize> {
+    let path = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let scheme = path.find("://").or_else(|| path.find(":\\\\"));
+    match scheme {
+        Some(colon) => {
+            // One slash too many changes nothing for a browser.
+            let rest = path[colon + 3..].trim_start_matches(['/', '\\']);
+            Some(path.len() - rest.len())
+        }
+        None if url.starts_with("//") => Some(2),
+        None => (!url.starts_with('/')).then_some(0),
+    }
+}
+
+/// The colon of a port that is no number: it is the one before a password.
+/// `strict` takes an empty one for that, too.
+pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
+    let brackets = host.rfind(']').map_or(0, |at| at + 1);
+    let colon = brackets + host[brackets..].find(':')?;
+    let port = &host[colon + 1..];
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && !(strict && port.is_empty());
+    (!is_port).then_some(colon)
+}
+
+fn without_query(url: &str) -> &str {
+    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let session = url.match_indices(';').find(|(at, _)| {
+        let name = url.as_bytes()[at + 1..].get(..10);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"jsessionid"))
+    });
+    session.map_or(url, |(at, _)| &url[..at])
 }
 
 #[cfg(test)]
@@ -168,6 +221,22 @@ mod tests {
             ("https://me:p@ss@shop.example", "https://shop.example"),
             ("https://shop.example/@me", "https://shop.example/@me"),
             ("/a?b=http://x@y/", "/a"),
+            (
+                "https://me:p/a?s#s@shop.example/a?b",
+                "https://shop.example/a",
+            ),
+            ("https://me:p/ass", "https://me"),
+            ("//me:pass@shop.example/a", "//shop.example/a"),
+            ("me:pass@shop.example:443", "shop.example:443"),
+            ("shop.example:443", "shop.example:443"),
+            ("https:/me:pass@shop.example/a", "shop.example/a"),
+            (
+                "https:\\\\me:pass@shop.example\\a",
+                "https:\\\\shop.example\\a",
+            ),
+            ("http://[::1]:8080/a;JSessionID=s", "http://[::1]:8080/a"),
+            ("http://[::1]/a;b=c", "http://[::1]/a;b=c"),
+            ("http://shop.example:80/@me", "http://shop.example:80/@me"),
             ("", ""),
         ] {
             let (origin, rest) = without_secrets(url);

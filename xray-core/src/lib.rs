@@ -108,6 +108,7 @@ pub use context::{ContextMissing, Entered, Scoped, context_missing, current, sup
 pub use daemon_address::{DaemonAddress, ParseDaemonAddressError};
 pub use emit::capture::Capture;
 pub use emit::hook::Keep;
+pub use emit::resolve::Resolve;
 pub use emit::{Emitter, Flush, Flushed, Pace, Piece};
 pub use entity::{Class, Entity, Hold};
 pub use entropy::{RandomSource, reseed};

@@ -85,3 +85,57 @@ fn write(text: &dyn fmt::Display, silent: u64) {
         log::warn!(target: "xray", "{text} (and {silent} more like it since the last such line)");
     }
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "tracing"))]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    struct Lines;
+
+    impl log::Log for Lines {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            LINES.lock().unwrap().push(record.args().to_string());
+        }
+
+        fn flush(&self) {}
+    }
+
+    /// T-09: the next line tells how many were not written.
+    #[test]
+    fn a_line_says_how_many_were_silent_before_it() {
+        log::set_logger(&Lines).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+        let kind = Report::Environment; // no other unit test writes one
+        let limit = &LIMITS[kind as usize];
+        for at in 0..1_000 {
+            report(kind, &format_args!("kind: {at}"));
+        }
+        // Ten seconds go by.
+        limit.last.fetch_sub(INTERVAL, Ordering::Relaxed);
+        report(kind, &"kind: later");
+        report(kind, &"kind: one more");
+        limit.last.fetch_sub(INTERVAL, Ordering::Relaxed);
+        report(kind, &"kind: last");
+        let lines = LINES.lock().unwrap().clone();
+        let mine = lines.iter().filter(|line| line.starts_with("kind: "));
+        let mine: Vec<&String> = mine.collect();
+        assert_eq!(
+            mine,
+            [
+                "kind: 0",
+                "kind: later (and 999 more like it since the last such line)",
+                "kind: last (and 1 more like it since the last such line)",
+            ]
+        );
+        assert_eq!(limit.silent.load(Ordering::Relaxed), 0);
+    }
+}

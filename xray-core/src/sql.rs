@@ -1,8 +1,9 @@
 //! The `sql` block.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use crate::http::without_secrets;
+use crate::http::{odd_port, without_secrets};
 use crate::limits;
 use crate::record::Field;
 use crate::record::trace::{Key, Trace};
@@ -30,7 +31,7 @@ use crate::record::trace::{Key, Trace};
 /// ```
 ///
 /// Source: [segment documents, SQL queries](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-sql).
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sql<'a>(Vec<(&'static str, Cow<'a, str>)>);
 
 impl<'a> Sql<'a> {
@@ -44,8 +45,11 @@ impl<'a> Sql<'a> {
     /// connection string, since collectors refuse the whole document over it.
     #[must_use]
     pub fn url(self, url: &'a str) -> Self {
+        if !url.contains("://") {
+            return self.connection_string(url);
+        }
         let (origin, rest) = without_secrets(url);
-        let url = format!("{origin}{rest}");
+        let url = masked(&format!("{origin}{rest}"));
         if is_url(&url) {
             self.with("url", url)
         } else {
@@ -53,8 +57,9 @@ impl<'a> Sql<'a> {
         }
     }
 
-    /// The database as its driver names it. The values of `password`, `pwd` and
-    /// of AWS tokens are masked.
+    /// The database as its driver names it. Masked are `password` in
+    /// `user:password@host`, and the values under keys that end in `password`,
+    /// `secret`, `token` and the like.
     #[must_use]
     pub fn connection_string(self, text: impl Into<Cow<'a, str>>) -> Self {
         self.with("connection_string", masked(&text.into()))
@@ -112,6 +117,15 @@ impl<'a> Sql<'a> {
     }
 }
 
+/// Shows what is known, not its text: a query may have been given with values.
+impl fmt::Debug for Sql<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.0.iter().map(|(name, _)| name);
+        f.write_str("Sql")?;
+        f.debug_set().entries(known).finish()
+    }
+}
+
 /// How a query was prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -131,82 +145,129 @@ fn is_url(url: &str) -> bool {
     !url.contains('\n') && database.is_some_and(|(host, path)| !host.is_empty() && !path.is_empty())
 }
 
-/// Keys whose values are secrets, compared without case.
-const SECRETS: [&str; 7] = [
+/// What a key ends in whose value is a secret, without case, blanks, `_`, `-`
+/// and `.`. Rather one too many.
+const SECRETS: [&str; 21] = [
     "password",
     "pwd",
     "passwd",
+    "passphrase",
+    "pass",
+    "passcode",
     "secret",
+    "secretkey",
     "token",
-    "x-amz-security-token",
-    "x-amz-signature",
+    "signature",
+    "sig",
+    "credential",
+    "credentials",
+    "authorization",
+    "accesskey",
+    "accesskeyid",
+    "accountkey",
+    "apikey",
+    "privatekey",
+    "encryptionkey",
+    "sharedkey",
 ];
 
-/// Masks `key=value` pairs between `;`, `&`, `?` or blanks.
+/// Masks the password before a host, and the values of secret keys in
+/// `key=value`, whatever stands between such pairs.
 fn masked(text: &str) -> String {
-    let (origin, rest) = mask_user_info(text);
-    let mut out = origin;
-    let mut pairs = rest;
-    while !pairs.is_empty() {
-        let end = pairs
-            .find([';', '&', '?', ' ', '\t', '\n'])
-            .unwrap_or(pairs.len());
-        let (pair, after) = pairs.split_at(end);
-        let key = pair.split_once('=').map(|(key, _)| key.trim());
-        match key {
-            Some(key) if is_secret(key) => {
-                out.push_str(key);
-                out.push_str("=***");
-                pairs = skip_quoted(pair, after);
-            }
-            _ => {
-                out.push_str(pair);
-                pairs = after;
-            }
-        }
-        if let Some(separator) = pairs.chars().next() {
-            out.push(separator);
-            pairs = &pairs[separator.len_utf8()..];
+    let (mut out, mut rest) = mask_user_info(text);
+    while let Some(equals) = rest.find('=') {
+        let (before, after) = (&rest[..equals], &rest[equals + 1..]);
+        out.push_str(before);
+        out.push('=');
+        rest = after;
+        let key = before.rfind([';', '&', '?', ',', '(', '\n']);
+        if is_secret(&before[key.map_or(0, |at| at + 1)..]) {
+            out.push_str("***");
+            rest = skip_value(after);
         }
     }
+    out.push_str(rest);
     out
 }
 
 fn is_secret(key: &str) -> bool {
-    SECRETS
-        .iter()
-        .any(|secret| key.eq_ignore_ascii_case(secret))
+    let letters = key
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '\t' | '_' | '-' | '.'));
+    let key: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    SECRETS.iter().any(|secret| key.ends_with(secret))
 }
 
-/// A quoted value may hold what otherwise ends a pair.
-fn skip_quoted<'a>(pair: &str, after: &'a str) -> &'a str {
-    let value = pair
-        .split_once('=')
-        .map_or("", |(_, value)| value.trim_start());
-    let Some(quote) = value.chars().next().filter(|quote| "'\"{".contains(*quote)) else {
-        return after;
-    };
-    let closing = if quote == '{' { '}' } else { quote };
-    if value.len() > 1 && value.ends_with(closing) {
-        return after;
+/// What stands behind a value. It ends where it must, or where the next key
+/// comes: some dialects have blanks in values, others have them between pairs.
+fn skip_value(after: &str) -> &str {
+    let value = after.trim_start_matches([' ', '\t']);
+    if let Some(quote) = value.chars().next().filter(|quote| "'\"{".contains(*quote)) {
+        return skip_quoted(&value[1..], if quote == '{' { '}' } else { quote });
     }
-    after
-        .find(closing)
-        .map_or("", |at| &after[at + closing.len_utf8()..])
+    let blank_before = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | ',');
+    let start = after.len() - value.len();
+    let end = value.char_indices().find(|(at, c)| match c {
+        ';' | '&' => true,
+        c if blank_before(*c) => is_before_key(&value[at + 1..]),
+        _ => false,
+    });
+    &after[start + end.map_or(value.len(), |(at, _)| at)..]
 }
 
-/// `user:password@` before the first host: the password goes.
-fn mask_user_info(text: &str) -> (String, &str) {
-    let start = text.find("//").map_or(0, |at| at + 2);
-    let end = text[start..]
-        .find(['/', '?', ' ', ';'])
-        .map_or(text.len(), |at| start + at);
-    let Some(at) = text[start..end].rfind('@') else {
-        return (String::new(), text);
+fn is_before_key(text: &str) -> bool {
+    let Some((key, _)) = text.split_once('=') else {
+        return false;
     };
-    let (user_info, rest) = (&text[start..start + at], &text[start + at..]);
-    let user = user_info.split(':').next().unwrap_or_default();
-    let mask = if user_info.contains(':') { ":***" } else { "" };
+    let key = key.trim();
+    let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(part)
+}
+
+/// What stands behind the closing quote, which a doubled one or one behind a
+/// backslash is not.
+fn skip_quoted(value: &str, closing: char) -> &str {
+    let mut chars = value.char_indices();
+    while let Some((at, c)) = chars.next() {
+        let rest = &value[at + c.len_utf8()..];
+        if c == '\\' || (c == closing && rest.starts_with(closing)) {
+            chars.next();
+        } else if c == closing {
+            return rest;
+        }
+    }
+    ""
+}
+
+/// `user:password@host`, or `user/password@host` where no scheme stands in
+/// front: the password goes.
+fn mask_user_info(text: &str) -> (String, &str) {
+    let nothing = (String::new(), text);
+    let Some(first) = text.find('@') else {
+        return nothing;
+    };
+    let start = text[..first].find("//").map_or(0, |at| at + 2);
+    if start == 0 && text[..first].contains('=') {
+        return nothing; // an `@` in one of the pairs
+    }
+    let rest = &text[start..];
+    let host = &rest[..rest.find(['/', '?', ' ', ';']).unwrap_or(rest.len())];
+    if start > 0 && !host.contains('@') && odd_port(host, false).is_none() {
+        return nothing; // behind the host
+    }
+    // The password may hold anything, and the host no `@`.
+    let end = text[first..].find(['?', ' ', ';']);
+    let end = end.map_or(text.len(), |at| first + at);
+    let Some(at) = text[start..end].rfind('@') else {
+        return nothing;
+    };
+    let (user_info, rest) = rest.split_at(at);
+    let user = user_info.split([':', '/']).next().unwrap_or_default();
+    let mask = if user.len() < user_info.len() {
+        ":***"
+    } else {
+        ""
+    };
     (format!("{}{user}{mask}", &text[..start]), rest)
 }
 
@@ -240,6 +301,23 @@ mod tests {
             ),
             ("host=db user=me", "host=db user=me"),
             ("", ""),
+            ("Pwd = s3 cr3t ;Uid=me", "Pwd =***;Uid=me"),
+            ("password = s3 cr3t user=me", "password =*** user=me"),
+            ("password='s3''cr\\'3t' user=me", "password=*** user=me"),
+            (
+                "mysql://me:s3/c?r3t@db:3306/orders?user=me@srv",
+                "mysql://me:***@db:3306/orders?user=me@srv",
+            ),
+            (
+                "mysql://db:3306/orders?user=me@srv&passwd=s3cr3t",
+                "mysql://db:3306/orders?user=me@srv&passwd=***",
+            ),
+            ("scott/s3cr3t@db", "scott:***@db"),
+            (
+                "AccountName=a;AccountKey=s3cr3t==;Shared Access Key=s3cr3t",
+                "AccountName=a;AccountKey=***;Shared Access Key=***",
+            ),
+            ("mysql://me@db/orders", "mysql://me@db/orders"),
         ] {
             assert_eq!(masked(given), expected);
         }

@@ -17,7 +17,11 @@ fn hooked(
     let builder = Recorder::builder("shop")
         .ignore_environment()
         .sampler(Always);
-    let recorder = builder.hook(hook).emitter(capture.clone()).build().unwrap();
+    let recorder = builder
+        .hook(hook)
+        .emitter(capture.clone())
+        .build()
+        .expect("nothing in it can fail");
     (recorder, capture)
 }
 

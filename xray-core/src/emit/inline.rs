@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::resolve::Resolver;
 use super::udp::Udp;
 use super::worker::{Sender, Waits};
 use super::{Emitter, Flush, Piece};
@@ -19,10 +20,10 @@ pub(crate) struct InlineEmitter {
 }
 
 impl InlineEmitter {
-    pub(crate) fn new(address: &DaemonAddress, limit: usize) -> Self {
+    pub(crate) fn new(address: &DaemonAddress, resolver: Resolver, limit: usize) -> Self {
         Self {
             sender: Mutex::new(Sender {
-                udp: Udp::new(address),
+                udp: Udp::new(address, resolver),
                 limit,
                 packer: Packer::default(),
             }),

@@ -9,6 +9,7 @@ pub(crate) mod hook;
 pub(crate) mod inline;
 mod pace;
 mod queue;
+pub(crate) mod resolve;
 mod udp;
 pub(crate) mod worker;
 

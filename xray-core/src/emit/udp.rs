@@ -6,13 +6,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use super::resolve::{Host, Resolver};
 use crate::daemon_address::DaemonAddress;
-use crate::report::{Report, report};
 
 /// What came of one attempt to send.
 #[derive(Debug)]
@@ -28,18 +25,20 @@ pub(super) enum Attempt {
     Full,
     /// The daemon's name is being resolved, or could not be.
     NoAddress,
+    /// The operating system gives no socket to any address.
+    NoSocket,
     Failed,
 }
 
 #[derive(Debug)]
 pub(super) struct Udp {
-    host: String,
-    port: u16,
-    /// The addresses of the host, for as long as they serve.
-    addresses: Vec<SocketAddr>,
-    resolving: Option<Receiver<Vec<SocketAddr>>>,
-    resolve_after: Option<Instant>,
+    host: Host,
+    /// Which of the host's addresses is used: the next one after a refusal.
+    at: usize,
     socket: Option<Socket>,
+    /// Stands in for a network that takes less than loopback does.
+    #[cfg(test)]
+    pub(super) takes: usize,
 }
 
 #[derive(Debug)]
@@ -48,90 +47,69 @@ struct Socket {
     is_loopback: bool,
 }
 
-/// Between two attempts to resolve a name that cannot be resolved.
-const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
-
 impl Udp {
-    pub(super) fn new(address: &DaemonAddress) -> Self {
-        let (host, port) = address.udp();
-        let addresses = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
+    pub(super) fn new(address: &DaemonAddress, resolver: Resolver) -> Self {
         Self {
-            host: host.to_owned(),
-            port,
-            addresses: addresses.into_iter().collect(),
-            resolving: None,
-            resolve_after: None,
+            host: Host::new(address, resolver),
+            at: 0,
             socket: None,
+            #[cfg(test)]
+            takes: usize::MAX,
         }
     }
 
+    /// Tries each address of the host once, from the one that served last.
     pub(super) fn send(&mut self, datagram: &[u8]) -> Attempt {
-        let Some(socket) = self.connected() else {
-            return Attempt::NoAddress;
-        };
-        match socket.send(datagram) {
-            Ok(attempt) => attempt,
-            Err(_) => {
-                self.socket = None; // begin anew with the next datagram
-                Attempt::Failed
-            }
+        if self.host.refresh() {
+            (self.at, self.socket) = (0, None);
         }
-    }
-
-    /// The socket, if the daemon's address is known.
-    fn connected(&mut self) -> Option<&Socket> {
-        if self.socket.is_none() {
-            if self.addresses.is_empty() {
-                self.resolve();
-            }
-            let mut open = self
-                .addresses
-                .iter()
-                .filter_map(|address| Socket::open(*address).ok());
-            self.socket = open.next();
+        #[cfg(test)]
+        if datagram.len() > self.takes {
+            return Attempt::TooLarge;
         }
-        self.socket.as_ref()
-    }
-
-    /// Resolves the name on a thread that ends with it: a resolver may take
-    /// many seconds.
-    fn resolve(&mut self) {
-        if let Some(answer) = &self.resolving {
-            match answer.try_recv() {
-                Ok(addresses) => self.addresses = addresses,
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => {
-                    report(
-                        Report::Resolve,
-                        &format_args!("{} cannot be resolved", self.host),
-                    );
+        let mut attempt = Attempt::NoAddress;
+        for _ in 0..self.host.addresses().len() {
+            attempt = self.send_here(datagram);
+            match attempt {
+                Attempt::Refused | Attempt::Failed | Attempt::NoSocket => self.move_on(),
+                Attempt::SentAfterRefusal => {
+                    self.move_on();
+                    break;
                 }
+                _ => break,
             }
-            self.resolving = None;
-            self.resolve_after = Some(Instant::now() + RESOLVE_PAUSE);
-            return;
         }
-        if self
-            .resolve_after
-            .is_some_and(|after| Instant::now() < after)
-        {
-            return;
+        self.host
+            .served(matches!(attempt, Attempt::Sent | Attempt::Full));
+        attempt
+    }
+
+    /// Turns to the next address, if there is one.
+    fn move_on(&mut self) {
+        let addresses = self.host.addresses().len();
+        if addresses > 1 {
+            self.at = (self.at + 1) % addresses;
+            self.socket = None;
         }
-        let (tell, answer) = mpsc::channel();
-        let (host, port) = (self.host.clone(), self.port);
-        let thread = thread::Builder::new().name("xray-resolve".to_owned());
-        let spawned = thread.spawn(move || {
-            if let Ok(addresses) = (host.as_str(), port).to_socket_addrs() {
-                let _ = tell.send(addresses.collect());
-            }
-        });
-        self.resolving = spawned.is_ok().then_some(answer);
+    }
+
+    fn send_here(&mut self, datagram: &[u8]) -> Attempt {
+        if self.socket.is_none() {
+            self.socket = Socket::open(self.host.addresses()[self.at]).ok();
+        }
+        let Some(socket) = &self.socket else {
+            return Attempt::NoSocket;
+        };
+        socket.send(datagram).unwrap_or_else(|_| {
+            self.socket = None; // begin anew with the next datagram
+            Attempt::Failed
+        })
     }
 }
 
 impl fmt::Display for Udp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, UDP port {}", self.host, self.port)
+        self.host.fmt(f)
     }
 }
 

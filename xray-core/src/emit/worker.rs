@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::{Bucket, Pace};
 use super::queue::{Next, Queue};
+use super::resolve::Resolver;
 use super::udp::{Attempt, Udp};
 use super::{Emitter, Flush, Piece};
 use crate::daemon_address::DaemonAddress;
@@ -33,7 +34,7 @@ pub(crate) struct WorkerEmitter {
 
 impl WorkerEmitter {
     pub(crate) fn start(
-        address: DaemonAddress,
+        (address, resolver): (&DaemonAddress, Resolver),
         limit: usize,
         (pieces, bytes): (usize, usize),
         pace: Pace,
@@ -41,7 +42,7 @@ impl WorkerEmitter {
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(pieces, bytes));
         let mut sender = Sender {
-            udp: Udp::new(&address),
+            udp: Udp::new(address, resolver),
             limit,
             packer: Packer::default(),
         };
@@ -215,6 +216,7 @@ impl Udp {
                     (probe, Loss::Refused)
                 }
                 Attempt::NoAddress => (probe, Loss::NoAddress),
+                Attempt::NoSocket => (probe, Loss::SendError),
             };
             match waits.hold(pause) {
                 Hold::Again => probe = (probe * 2).min(PROBE_MAX),
@@ -247,5 +249,95 @@ impl Waits<'_> {
             Self::Thread(..) => Hold::Shutdown,
             Self::Never => Hold::GiveUp,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::document::Document;
+    use crate::sampling::Always;
+
+    /// Keeps pieces as they cross the queue.
+    #[derive(Debug, Clone, Default)]
+    struct Keep(Arc<std::sync::Mutex<Vec<Piece>>>);
+
+    impl Emitter for Keep {
+        fn emit(&self, piece: Piece) {
+            self.0.lock().unwrap().push(piece);
+        }
+    }
+
+    /// T-14, a network whose largest datagram is that of macOS.
+    #[test]
+    fn a_network_that_takes_less_gets_smaller_documents_and_loses_none() {
+        const TAKES: usize = 9_216;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let kept = Keep::default();
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .emitter(kept.clone())
+            .build()
+            .unwrap();
+        let mut tree = BTreeMap::new();
+        for size in [100, 400] {
+            let segment = recorder.begin_segment("shop");
+            let id = |entity: &crate::Entity| entity.id().unwrap().to_string();
+            tree.insert(id(&segment), None);
+            for _ in 0..60 {
+                let child = segment.begin_subsegment("part");
+                tree.insert(id(&child), Some(id(&segment)));
+                child.metadata("m", "m".repeat(size));
+                child.in_subsegment("inner", |inner| {
+                    tree.insert(id(inner), Some(id(&child)));
+                });
+            }
+        }
+        let mut sender = Sender {
+            udp: Udp::new(&socket.local_addr().unwrap().into(), Resolver::default()),
+            limit: limits::DOCUMENT_BYTES,
+            packer: Packer::default(),
+        };
+        sender.udp.takes = TAKES;
+        let mut seen = BTreeSet::new();
+        let mut adapted = None;
+        for piece in std::mem::take(&mut *kept.0.lock().unwrap()) {
+            let before = recorder.documents().sent;
+            // Inline: what does not go at once is lost.
+            assert!(sender.send(piece, &mut Waits::Never));
+            // Found out with the first datagram, and never again.
+            assert_eq!(*adapted.get_or_insert(sender.limit), sender.limit);
+            for _ in before..recorder.documents().sent {
+                let mut datagram = vec![0; 65_536];
+                let bytes = socket.recv(&mut datagram).unwrap();
+                assert!(bytes <= TAKES, "{bytes}");
+                let json = &datagram[limits::DATAGRAM_HEADER.len()..bytes];
+                let document = Document::from_json(json).unwrap();
+                let mut nested = vec![(document.parent_id.clone(), &document)];
+                while let Some((parent, part)) = nested.pop() {
+                    assert_eq!(tree.get(&part.id), Some(&parent));
+                    assert!(seen.insert(part.id.clone()), "{} twice", part.id);
+                    let inner = part.subsegments.iter();
+                    nested.extend(inner.map(|inner| (Some(part.id.clone()), inner)));
+                }
+            }
+        }
+        assert_eq!(seen.len(), tree.len());
+        assert!(
+            (TAKES / 2..=TAKES).contains(&adapted.unwrap()),
+            "{adapted:?}"
+        );
+        let documents = recorder.documents();
+        assert!(documents.is_balanced(), "{documents:?}");
+        assert_eq!((documents.lost.len(), documents.queued), (0, 0));
+        assert_eq!(recorder.events().trimmed, 0);
+        assert_eq!(recorder.entities().written, tree.len() as u64);
     }
 }

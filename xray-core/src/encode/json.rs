@@ -159,7 +159,7 @@ pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
             ledger.trim(1);
             format!("[trimmed: more than {} levels]", limits::METADATA_DEPTH)
         }
-        Ok(Ok(json)) => return json,
+        Ok(Ok(json)) => return harmless(json),
         Ok(Err(error)) => {
             ledger.trim(1);
             format!("[not serialisable: {error}]")
@@ -172,6 +172,27 @@ pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
     let mut json = Vec::new();
     string(&mut json, &text);
     String::from_utf8(json).unwrap_or_default()
+}
+
+/// Escapes in valid JSON what [`escaped`] escapes and serde_json does not; it
+/// can only stand inside a string.
+fn harmless(json: String) -> String {
+    let is_plain = |c: char| {
+        let mut bytes = [0; 4];
+        c != '\x7f' && !is_hostile(c.encode_utf8(&mut bytes).as_bytes())
+    };
+    if json.is_ascii() && !json.contains('\x7f') || json.chars().all(is_plain) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_plain(c) {
+            out.push(c);
+        } else {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+    out
 }
 
 /// How deep objects and arrays are nested in valid JSON.

@@ -1,0 +1,276 @@
+//! T-26: what is secret in URLs, connection strings and headers is in no
+//! datagram, no `Debug` text and no log line.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "whatever is not as expected fails the test"
+)]
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use xray_core::{HttpRequest, Namespace, Sql, TraceHeader};
+use xray_local::Daemon;
+use xray_tests::{accepted, balance, nobody, sends_to};
+
+const MARK: &str = "s3cr3t-7f3a91";
+const LONG: Duration = Duration::from_secs(20);
+
+/// `$` stands for the secret.
+const URLS: &[&str] = &[
+    "https://me:$@shop.example/a",
+    "https://me:$@shop.example",
+    "https://me:$@shop.example:8443/a?b=c",
+    "https://$@shop.example/a",
+    "https://$:x-oauth-basic@shop.example/a",
+    "https://me:a/$@shop.example/a",
+    "https://me:$/b@shop.example/a",
+    "https://me:a?$@shop.example/a",
+    "https://me:$?b@shop.example/a",
+    "https://me:a#$@shop.example/a",
+    "https://me:$#b@shop.example/a",
+    "https://me:a@$@shop.example/a",
+    "https://me:$@b@shop.example/a",
+    "https://me:a:$@shop.example/a",
+    "https://me:a\\$@shop.example/a",
+    "https://me:$ b@shop.example/a",
+    "https://me:%40$@shop.example/a",
+    "https://me:$@[::1]:8080/a",
+    "https://me:$@[::1]/a",
+    "HTTPS://me:$@shop.example/a",
+    "https:/me:$@shop.example/a",
+    "https:\\\\me:$@shop.example\\a",
+    "https:///me:$@shop.example/a?$",
+    "//me:$@shop.example/a",
+    "me:$@shop.example:443",
+    "me:$@shop.example/a",
+    "me:a/$@shop.example/a",
+    "https://me:$",
+    "https://me:a/$",
+    "https://shop.example/a?token=$",
+    "https://shop.example/a?a=b&token=$&c=d",
+    "https://shop.example/a?$",
+    "https://shop.example?$",
+    "https://shop.example#$",
+    "https://shop.example/a#access_token=$",
+    "https://shop.example/a#?$",
+    "https://shop.example/a?a#$",
+    "https://shop.example/a?a?$",
+    "https://shop.example/a?u=https://me:$@other.example/",
+    "https://shop.example/a;jsessionid=$",
+    "https://shop.example/a;JSESSIONID=$?b=c",
+    "https://shop.example/a;jsessionid=$/b",
+    "/a?token=$",
+    "/a#$",
+    "/a;jsessionid=$",
+    "?token=$",
+    "#$",
+    "*?$",
+    "https://bucket.s3.amazonaws.com/k?X-Amz-Signature=$&X-Amz-Security-Token=$",
+    "https://a.blob.core.windows.net/c?sv=1&sig=$",
+    "https://hooks.example/a?code=$&state=$",
+    "wss://me:$@shop.example/socket?key=$",
+    "ftp://me:$@shop.example/a",
+    "http://me:$@localhost:80",
+    "/proxy/http://me:$@shop.example/a",
+    "https://shop.example/ä?ö=$",
+    "https://mé:$@shop.example/ä",
+];
+
+/// Keys whose values are secret.
+const KEYS: &[&str] = &[
+    "password",
+    "Password",
+    "PASSWORD",
+    "Pwd",
+    "passwd",
+    "user_password",
+    "User Password",
+    "sslpassword",
+    "trustStorePassword",
+    "pass",
+    "passphrase",
+    "secret",
+    "client_secret",
+    "clientSecret",
+    "aws_secret_access_key",
+    "SecretKey",
+    "token",
+    "access_token",
+    "refresh-token",
+    "sessionToken",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "AccountKey",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "Shared Access Key",
+    "accessKeyId",
+    "api_key",
+    "ApiKey",
+    "private_key",
+    "Authorization",
+    "Column Encryption Key",
+];
+
+/// Where a key (`@`) and its value stand.
+const PAIRS: &[&str] = &[
+    "@=$",
+    "@=$;",
+    "Server=db;@=$;Database=orders",
+    "Server = db ; @ = $ ; Database = orders",
+    "Server=db;@='$;b';Database=orders",
+    "Server=db;@=\"a;$\";Database=orders",
+    "Server=db;@={a;$};Database=orders",
+    "Server=db;@={a}}$};Database=orders",
+    "Server=db;@='a''$';Database=orders",
+    "Server=db;@=a $ b;Database=orders",
+    "host=db @=$ dbname=orders",
+    "host=db @='a $' dbname=orders",
+    "host=db @='a\\' $' dbname=orders",
+    "host=db @ = $ dbname=orders",
+    "postgresql://db:5432/orders?@=$",
+    "jdbc:mysql://db:3306/orders?user=me&@=$&useSSL=true",
+    "jdbc:sqlserver://db:1433;user=me;@=$;encrypt=true",
+    "jdbc:sqlserver://db/orders;user=me;@=$;encrypt=true",
+    "jdbc:sqlserver://db:1433;user=me;@={a;$};encrypt=true",
+    "host=db,port=1,@=$,ssl=true",
+    "host=db\n@=$\nport=1",
+];
+
+/// Passwords that stand before a host.
+const USERS: &[&str] = &[
+    "postgresql://me:$@db:5432/orders",
+    "postgres://me:$@db",
+    "postgresql://me:a/$@db/orders",
+    "postgresql://me:$/b@db/orders",
+    "postgresql://me:a?$@db/orders",
+    "postgresql://me:$?b@db/orders",
+    "postgresql://me:a@$@db/orders",
+    "postgresql://me:a#$@db/orders",
+    "postgresql://me:a:$@db/orders",
+    "postgresql://me:$@db1:1,db2:2/orders",
+    "jdbc:postgresql://me:$@db/orders",
+    "mysql+pymysql://me:$@db/orders?charset=utf8",
+    "mongodb+srv://me:$@cluster.example/orders?w=majority",
+    "redis://:$@db:6379/0",
+    "rediss://default:$@db:6379",
+    "amqp://me:$@mq:5672/%2f",
+    "sqlserver://me:$@db:1433?database=orders",
+    "me:$@tcp(db:3306)/orders",
+    "me:$@tcp(db:3306)/orders?parseTime=true",
+    "me:$@unix(/var/run/mysqld.sock)/orders",
+    "me:a/$@tcp(db:3306)/orders",
+    "me:a@$@tcp(db:3306)/orders",
+    "scott/$@db:1521/orders",
+    "scott/$@//db:1521/orders",
+    "jdbc:oracle:thin:scott/$@db:1521:orders",
+    "jdbc:oracle:thin:scott/$@//db:1521/orders",
+    "snowflake://me:$@account/db/schema?warehouse=w",
+    "clickhouse://default:$@db:9000/orders",
+    "tcp://db:9000?username=me&password=$",
+    "Endpoint=sb://bus.example/;SharedAccessKeyName=a;SharedAccessKey=$",
+];
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps every line of anybody's.
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn filled(templates: &[&str]) -> Vec<String> {
+    let all = templates.iter();
+    all.map(|template| template.replace('$', MARK)).collect()
+}
+
+#[test]
+fn a_marker_in_each_secret_place_comes_out_nowhere() {
+    log::set_logger(&Lines).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let urls = filled(URLS);
+    let pairs = KEYS
+        .iter()
+        .flat_map(|key| PAIRS.iter().map(move |pair| pair.replace('@', key)));
+    let pairs: Vec<String> = pairs.map(|pair| pair.replace('$', MARK)).collect();
+    let users = filled(USERS);
+    assert!(urls.len() + pairs.len() + users.len() >= 200);
+
+    let daemon = Daemon::start().unwrap();
+    let recorder = sends_to(daemon.address()).build().unwrap();
+    let mut told = String::new();
+    for url in &urls {
+        let segment = recorder.begin_segment("shop");
+        let request = HttpRequest::new("GET", url);
+        told += &format!("{request:?}{request:#?}\n");
+        segment.http_request(&request);
+        let call = segment.subsegment("call").namespace(Namespace::Remote);
+        told += &format!("{call:?}\n");
+        let call = call.begin();
+        call.http_request(&request);
+        told += &format!("{segment:?}{call:?}{recorder:?}\n");
+    }
+    for text in pairs.iter().chain(&users) {
+        let segment = recorder.begin_segment("shop");
+        let query = segment.begin_subsegment("orders@db");
+        let sql = Sql::new().connection_string(text.as_str());
+        told += &format!("{sql:?}{sql:#?}\n");
+        query.sql(&sql);
+        let query = segment.begin_subsegment("orders@db");
+        let sql = Sql::new().url(text);
+        told += &format!("{sql:?}\n");
+        query.sql(&sql);
+    }
+    // What callers send along goes on in headers, as it must, and nowhere else.
+    let header = TraceHeader::parse(format!("Self={MARK};k={MARK};Lineage={MARK}"));
+    recorder.segment("shop").header(&header).begin().close();
+    // A query with its values is recorded as given, but never shown otherwise.
+    told += &format!("{:?}\n", Sql::new().sanitized_query(MARK).user(MARK));
+    assert!(recorder.flush(LONG).wait().is_complete());
+    balance(&recorder);
+    let sent = urls.len() + pairs.len() + users.len() + 1;
+    assert_eq!(recorder.documents().sent, sent as u64);
+    let received = accepted(&daemon, sent).into_iter();
+    let leaks: Vec<String> = received
+        .map(|received| String::from_utf8(received.bytes).unwrap())
+        .filter(|text| text.contains(MARK))
+        .collect();
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+    // Lines of ours: a refusal, a loss, a wrong variable.
+    let lost = sends_to(nobody().unwrap())
+        .queue(1, 1 << 20)
+        .build()
+        .unwrap();
+    for url in &urls {
+        let segment = lost.begin_segment("shop");
+        segment.http_request(&HttpRequest::new("GET", url));
+    }
+    let _ = lost.shutdown(Duration::from_millis(50)).wait();
+    let lines = LINES.lock().unwrap().join("\n");
+    assert!(
+        lines.contains("nobody listens at") && lines.contains("is lost"),
+        "{lines}"
+    );
+    for line in told.lines().chain(lines.lines()) {
+        assert!(!line.contains(MARK), "{line}");
+    }
+    // What is no secret is still there.
+    let kept = daemon.documents();
+    let url_of = |at: usize| kept[at].http.clone().unwrap().request.unwrap().url;
+    assert_eq!(url_of(0).as_deref(), Some("https://shop.example/a"));
+    let sql = kept[urls.len() + 2].subsegments[0].sql.clone().unwrap();
+    let expected = "Server=db;password=***;Database=orders";
+    assert_eq!(sql.connection_string.as_deref(), Some(expected));
+}
