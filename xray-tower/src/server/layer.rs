@@ -9,9 +9,11 @@ use tower_layer::Layer;
 use xray_core::{ErrorKind, Recorder};
 
 use super::XRay;
+use super::names::HostNames;
 use crate::classify::{Classifier, Classify};
 
-/// Records every request that comes in as a segment, named like the recorder.
+/// Records every request that comes in as a segment, named like the recorder
+/// or, with [`name_from_host`](Self::name_from_host), after the host.
 ///
 /// Below a segment or subsegment that is current already (a Lambda invocation,
 /// another of these layers) it is a subsegment. See the [crate's
@@ -30,6 +32,7 @@ pub struct XRayLayer<K = (ErrorKind, ErrorKind)> {
 pub(super) struct Options {
     pub(super) recorder: Recorder,
     pub(super) classifier: Classifier,
+    pub(super) host_names: HostNames,
     skipped_paths: Vec<String>,
     skip: Vec<Arc<Skip>>,
 }
@@ -53,11 +56,43 @@ impl<K> XRayLayer<K> {
             options: Arc::new(Options {
                 recorder,
                 classifier: Classifier::default(),
+                host_names: HostNames::default(),
                 skipped_paths: Vec::new(),
                 skip: Vec::new(),
             }),
             kinds: PhantomData,
         }
+    }
+
+    /// Names segments after the host that their request is for, where it matches
+    /// one of these [patterns](xray_core::Pattern); otherwise, and without a
+    /// host, like the recorder. The name is the host in lower case without its
+    /// port. Callers choose the host, so say as much as you know: `*.shop.example`
+    /// is better than `*`. May be called several times, for more patterns.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let layer: xray_tower::XRayLayer = xray_tower::XRayLayer::new(recorder)
+    ///     .name_from_host(["shop.example", "*.shop.example"]);
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// Each name is a node of the service map. Wildcards let in the first 100
+    /// hosts ([`host_name_limit`](Self::host_name_limit)); those after them are
+    /// named like the recorder, so that nobody can fill the map. A host that is
+    /// written out here, without wildcard, is always let in.
+    pub fn name_from_host<P: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        for pattern in patterns {
+            self.options_mut().host_names.allow(pattern.as_ref());
+        }
+        self
+    }
+
+    /// How many names wildcards of [`name_from_host`](Self::name_from_host) may
+    /// let in, over the life of this layer and all its clones: 100 unless set.
+    pub fn host_name_limit(mut self, names: usize) -> Self {
+        self.options_mut().host_names.set_limit(names);
+        self
     }
 
     /// Records nothing of requests for exactly this path, such as `/health`:
@@ -115,6 +150,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("recorder", &self.recorder)
             .field("classifier", &self.classifier)
+            .field("host_names", &self.host_names)
             .field("skipped_paths", &self.skipped_paths)
             .finish_non_exhaustive()
     }
