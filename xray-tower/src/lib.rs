@@ -140,6 +140,7 @@ mod exchange;
 
 // what is read from requests and responses
 mod classify;
+mod enrich;
 mod url;
 
 pub use classify::Classify;

@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use http::{request, response};
 use tower_layer::Layer;
-use xray_core::ErrorKind;
+use xray_core::{Entity, ErrorKind};
 
 use super::XRayClient;
 use crate::classify::{Classifier, Classify};
+use crate::enrich::OnRequest;
+use crate::exchange::Callbacks;
 
 /// Records every request that goes out as a subsegment of what is current,
 /// named after the host, and tells the host which trace it is part of.
 ///
-/// Where no trace is, a request passes untouched. See the [crate's
+/// Cheap to clone; all clones share what was configured. Where no trace is, a request passes untouched. See the [crate's
 /// documentation](crate) for what is recorded when.
 ///
 /// ```no_run
@@ -35,14 +39,15 @@ use crate::classify::{Classifier, Classify};
 /// `K` tells kinds of errors apart and is always inferred.
 #[must_use = "a layer does nothing before it wraps a service"]
 pub struct XRayClientLayer<K = (ErrorKind, ErrorKind)> {
-    options: Options,
+    options: Arc<Options>,
     kinds: PhantomData<fn() -> K>,
 }
 
 /// What a [`XRayClientLayer`] hands to its services.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
-    pub(super) classifier: Classifier,
+    pub(super) on_request: OnRequest,
+    pub(super) callbacks: Callbacks,
     pub(super) traced: bool,
 }
 
@@ -51,7 +56,7 @@ impl<K> XRayClientLayer<K> {
     /// Responses are classified by their status.
     pub fn new() -> Self {
         Self {
-            options: Options::default(),
+            options: Arc::default(),
             kinds: PhantomData,
         }
     }
@@ -60,14 +65,46 @@ impl<K> XRayClientLayer<K> {
     /// X-Ray waits for these instead of inferring one from the subsegment. Not
     /// stated by default: what is stated wrongly leaves a hole in the map.
     pub fn traced(mut self) -> Self {
-        self.options.traced = true;
+        self.options_mut().traced = true;
         self
     }
 
     /// Decides which responses are failures. By their status unless called.
     pub fn classify(mut self, classify: impl Classify) -> Self {
-        self.options.classifier = Classifier::new(classify);
+        self.options_mut().callbacks.classifier = Classifier::new(classify);
         self
+    }
+
+    /// Reads more from each request that is recorded, before the tracing
+    /// headers are put into it. May be called several times. A closure that
+    /// panics is [counted](xray_core::Events), and nothing else happens.
+    ///
+    /// ```
+    /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()
+    ///     .on_request(|request, call| call.annotate("secure", request.uri.scheme_str() == Some("https")));
+    /// # let _ = layer;
+    /// ```
+    pub fn on_request(
+        mut self,
+        enrich: impl Fn(&request::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().on_request.add(enrich);
+        self
+    }
+
+    /// Reads more from the head of each response, once status and class are
+    /// recorded. As [`on_request`](Self::on_request) otherwise. Not called where
+    /// there is no response.
+    pub fn on_response(
+        mut self,
+        enrich: impl Fn(&response::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().callbacks.on_response.add(enrich);
+        self
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
+        Arc::make_mut(&mut self.options)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
@@ -25,12 +26,12 @@ const UNKNOWN_HOST: &str = "Unknown host";
 /// documented.
 pub struct XRayClient<S, K = (ErrorKind, ErrorKind)> {
     inner: S,
-    options: Options,
+    options: Arc<Options>,
     kinds: PhantomData<fn() -> K>,
 }
 
 impl<S, K> XRayClient<S, K> {
-    pub(super) fn new(inner: S, options: Options) -> Self {
+    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
         Self {
             inner,
             options,
@@ -62,11 +63,12 @@ impl<S, K> XRayClient<S, K> {
             if self.options.traced {
                 subsegment.set_traced();
             }
+            self.options.on_request.run(request, &subsegment);
         }
         inject(&subsegment.header(), &mut request.headers);
-        let classifier = self.options.classifier.clone();
+        let callbacks = self.options.callbacks.clone();
         let owner = Owner::Subsegment(subsegment);
-        Guard::new(owner, Side::Client, &request.method, classifier)
+        Guard::new(owner, Side::Client, &request.method, callbacks)
     }
 }
 

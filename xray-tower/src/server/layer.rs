@@ -5,12 +5,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::response;
 use tower_layer::Layer;
-use xray_core::{ErrorKind, Recorder};
+use xray_core::{Entity, ErrorKind, Recorder};
 
 use super::XRay;
 use super::names::HostNames;
 use crate::classify::{Classifier, Classify};
+use crate::enrich::OnRequest;
+use crate::exchange::Callbacks;
 
 /// Records every request that comes in as a segment, named like the recorder
 /// or, with [`name_from_host`](Self::name_from_host), after the host.
@@ -31,7 +34,8 @@ pub struct XRayLayer<K = (ErrorKind, ErrorKind)> {
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) recorder: Recorder,
-    pub(super) classifier: Classifier,
+    pub(super) on_request: OnRequest,
+    pub(super) callbacks: Callbacks,
     pub(super) host_names: HostNames,
     skipped_paths: Vec<String>,
     skip: Vec<Arc<Skip>>,
@@ -55,7 +59,8 @@ impl<K> XRayLayer<K> {
         Self {
             options: Arc::new(Options {
                 recorder,
-                classifier: Classifier::default(),
+                on_request: OnRequest::default(),
+                callbacks: Callbacks::default(),
                 host_names: HostNames::default(),
                 skipped_paths: Vec::new(),
                 skip: Vec::new(),
@@ -113,7 +118,40 @@ impl<K> XRayLayer<K> {
 
     /// Decides which responses are failures. By their status unless called.
     pub fn classify(mut self, classify: impl Classify) -> Self {
-        self.options_mut().classifier = Classifier::new(classify);
+        self.options_mut().callbacks.classifier = Classifier::new(classify);
+        self
+    }
+
+    /// Reads more from each request that is recorded, once the layer's own
+    /// fields are. May be called several times. A closure that panics is
+    /// [counted](xray_core::Events), and nothing else happens.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let layer: xray_tower::XRayLayer = xray_tower::XRayLayer::new(recorder)
+    ///     .on_request(|request, segment| {
+    ///         if let Some(Ok(tenant)) = request.headers.get("x-tenant").map(|id| id.to_str()) {
+    ///             segment.annotate("tenant", tenant);
+    ///         }
+    ///     })
+    ///     .on_response(|response, segment| {
+    ///         segment.annotate("cached", response.headers.contains_key("age"));
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn on_request(mut self, enrich: impl Fn(&Parts, &Entity) + Send + Sync + 'static) -> Self {
+        self.options_mut().on_request.add(enrich);
+        self
+    }
+
+    /// Reads more from the head of each response, once status and class are
+    /// recorded. As [`on_request`](Self::on_request) otherwise. Not called where
+    /// there is no response: the service failed, or the future was dropped.
+    pub fn on_response(
+        mut self,
+        enrich: impl Fn(&response::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().callbacks.on_response.add(enrich);
         self
     }
 
@@ -149,7 +187,8 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("recorder", &self.recorder)
-            .field("classifier", &self.classifier)
+            .field("on_request", &self.on_request)
+            .field("callbacks", &self.callbacks)
             .field("host_names", &self.host_names)
             .field("skipped_paths", &self.skipped_paths)
             .finish_non_exhaustive()

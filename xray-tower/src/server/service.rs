@@ -63,12 +63,13 @@ impl<S, K> XRay<S, K> {
         };
         if owner.is_recorded() {
             record(&owner, request);
+            self.options.on_request.run(request, &owner);
         }
         let side = Side::Server {
             decision_requested: header.sampled() == Sampled::Requested,
         };
-        let classifier = self.options.classifier.clone();
-        Guard::new(owner, side, &request.method, classifier)
+        let callbacks = self.options.callbacks.clone();
+        Guard::new(owner, side, &request.method, callbacks)
     }
 }
 
