@@ -141,9 +141,11 @@ mod exchange;
 // what is read from requests and responses
 mod classify;
 mod enrich;
+mod untraced;
 mod url;
 
 pub use classify::Classify;
 pub use client::{XRayClient, XRayClientLayer};
 pub use exchange::{XRayBody, XRayFuture};
 pub use server::{PeerAddr, XRay, XRayLayer};
+pub use untraced::Untraced;

@@ -17,6 +17,7 @@ use xray_core::{
 
 use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
+use crate::untraced::Untraced;
 use crate::url::{host, url};
 
 /// Name of a call that does not say where it goes, as in other X-Ray SDKs.
@@ -116,6 +117,10 @@ where
             return XRayFuture::new(self.inner.call(request), None);
         }
         let (mut parts, body) = request.into_parts();
+        if Untraced::marks(&parts) {
+            let future = self.inner.call(Request::from_parts(parts, body));
+            return XRayFuture::new(future, None);
+        }
         let mut guard = self.begin(&around, &mut parts);
         let request = Request::from_parts(parts, body);
         match guard.attempt(|| self.inner.call(request)) {

@@ -14,6 +14,7 @@ use super::names::HostNames;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
+use crate::untraced::Untraced;
 
 /// Records every request that comes in as a segment, named like the recorder
 /// or, with [`name_from_host`](Self::name_from_host), after the host.
@@ -47,7 +48,8 @@ impl Options {
     pub(super) fn is_skipped(&self, request: &Parts) -> bool {
         let path = request.uri.path();
         let asked = |skip: &Arc<Skip>| self.recorder.guard(|| skip(request));
-        self.skipped_paths.iter().any(|skipped| skipped == path)
+        Untraced::marks(request)
+            || self.skipped_paths.iter().any(|skipped| skipped == path)
             || self.skip.iter().any(|skip| asked(skip).unwrap_or(false))
     }
 }
@@ -110,7 +112,8 @@ impl<K> XRayLayer<K> {
 
     /// Records nothing of requests for which the closure says so, as
     /// [`skip_path`](Self::skip_path). May be called several times: one `true`
-    /// is enough. A closure that panics says nothing.
+    /// is enough. A closure that panics says nothing. A layer further out can
+    /// say so, too, by the extension [`Untraced`].
     pub fn skip(mut self, skip: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.options_mut().skip.push(Arc::new(skip));
         self
