@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use xray_core::{Entity, ErrorKind};
 
 use super::XRayClient;
+use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
@@ -49,6 +50,7 @@ pub(super) struct Options {
     pub(super) on_request: OnRequest,
     pub(super) callbacks: Callbacks,
     pub(super) traced: bool,
+    pub(super) destinations: Destinations,
 }
 
 impl<K> XRayClientLayer<K> {
@@ -66,6 +68,56 @@ impl<K> XRayClientLayer<K> {
     /// stated by default: what is stated wrongly leaves a hole in the map.
     pub fn traced(mut self) -> Self {
         self.options_mut().traced = true;
+        self
+    }
+
+    /// Puts the tracing headers only into requests for hosts that match one of
+    /// these [patterns](xray_core::Pattern), written without port. Unless this
+    /// is called, every host but [some](Self::never_propagate_to) gets them, as
+    /// in other X-Ray SDKs. The subsegment is recorded in either case.
+    ///
+    /// May be called several times, for more patterns. A request that does not
+    /// say where it goes gets no header then.
+    ///
+    /// ```
+    /// let layer: xray_tower::XRayClientLayer =
+    ///     xray_tower::XRayClientLayer::new().propagate_only_to(["*.shop.internal", "10.0.*"]);
+    /// # let _ = layer;
+    /// ```
+    pub fn propagate_only_to<P: AsRef<str>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Self {
+        let destinations = &mut self.options_mut().destinations;
+        destinations.allow_only(None); // no pattern at all allows nobody
+        for pattern in patterns {
+            destinations.allow_only(Some(pattern.as_ref()));
+        }
+        self
+    }
+
+    /// Puts no tracing headers into requests for hosts that match one of these
+    /// [patterns](xray_core::Pattern), written without port, even if
+    /// [`propagate_only_to`](Self::propagate_only_to) allows them. Those that
+    /// are in such a request already are taken out: `X-Amzn-Trace-Id`, and the
+    /// W3C headers where the trace came by them. The subsegment is recorded in
+    /// either case.
+    ///
+    /// May be called several times. The APIs of providers of language models,
+    /// and all hosts below them, are always on this list, as they have no use
+    /// for the headers and keep what they are sent: `api.openai.com`,
+    /// `openai.azure.com`, `api.anthropic.com`,
+    /// `generativelanguage.googleapis.com`, `api.cohere.com`, `api.cohere.ai`,
+    /// `api.mistral.ai`, `api.groq.com`, `openrouter.ai`, `api.together.xyz`,
+    /// `api.together.ai`, `api.deepseek.com`, `api.x.ai` and
+    /// `api.perplexity.ai`. Bedrock is not: it is a part of AWS.
+    pub fn never_propagate_to<P: AsRef<str>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Self {
+        for pattern in patterns {
+            self.options_mut().destinations.deny(pattern.as_ref());
+        }
         self
     }
 

@@ -1,5 +1,6 @@
 //! Requests that go out.
 
+mod destinations;
 mod layer;
 mod service;
 

@@ -15,6 +15,7 @@ use xray_core::{
     TRACESTATE_HEADER, TraceHeader, current,
 };
 
+use super::destinations::withhold;
 use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
 use crate::untraced::Untraced;
@@ -66,7 +67,12 @@ impl<S, K> XRayClient<S, K> {
             }
             self.options.on_request.run(request, &subsegment);
         }
-        inject(&subsegment.header(), &mut request.headers);
+        let header = subsegment.header();
+        if self.options.destinations.allows(host(request)) {
+            inject(&header, &mut request.headers);
+        } else {
+            withhold(&header, &mut request.headers);
+        }
         let callbacks = self.options.callbacks.clone();
         let owner = Owner::Subsegment(subsegment);
         Guard::new(owner, Side::Client, &request.method, callbacks)
@@ -75,7 +81,7 @@ impl<S, K> XRayClient<S, K> {
 
 /// Puts the trace into a request, in place of what an earlier hop or an earlier
 /// attempt left there. W3C's headers only for a caller who spoke W3C.
-fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
+pub(super) fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
     let mut put = |name, text: &str| {
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(HeaderName::from_static(name), value);
