@@ -145,6 +145,8 @@ mod untraced;
 mod url;
 
 pub use classify::Classify;
+#[cfg(feature = "reqwest")]
+pub use client::XRayReqwestFuture;
 pub use client::{XRayClient, XRayClientLayer};
 pub use exchange::{XRayBody, XRayFuture};
 pub use server::{PeerAddr, XRay, XRayLayer};

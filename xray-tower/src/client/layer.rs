@@ -155,6 +155,11 @@ impl<K> XRayClientLayer<K> {
         self
     }
 
+    #[cfg(feature = "reqwest")]
+    pub(super) fn destinations(&self) -> &Destinations {
+        &self.options.destinations
+    }
+
     fn options_mut(&mut self) -> &mut Options {
         Arc::make_mut(&mut self.options)
     }

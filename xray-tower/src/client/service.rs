@@ -27,7 +27,7 @@ const UNKNOWN_HOST: &str = "Unknown host";
 /// The service of [`XRayClientLayer`](crate::XRayClientLayer), where it is
 /// documented.
 pub struct XRayClient<S, K = (ErrorKind, ErrorKind)> {
-    inner: S,
+    pub(super) inner: S,
     options: Arc<Options>,
     kinds: PhantomData<fn() -> K>,
 }
@@ -56,7 +56,7 @@ impl<S, K> XRayClient<S, K> {
         self.inner
     }
 
-    fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
+    pub(super) fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
         let name = host(request).unwrap_or(UNKNOWN_HOST);
         let subsegment = around.subsegment(name).namespace(Namespace::Remote).begin();
         if subsegment.is_recorded() {
