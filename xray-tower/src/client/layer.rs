@@ -37,6 +37,84 @@ use crate::exchange::Callbacks;
 /// # }
 /// ```
 ///
+/// # Attempts
+///
+/// Where another layer tries again, the order says what is recorded: within the
+/// retries each attempt is a subsegment with an id of its own in its headers,
+/// round them all attempts are one, with the last response. What happens inside
+/// of a client, such as redirects that reqwest follows, is always one.
+///
+/// ```
+/// # use std::future::{Ready, ready};
+/// # use http::{Request, Response};
+/// # use tower::retry::{Policy, RetryLayer};
+/// # use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// # use xray_tower::XRayClientLayer;
+/// # #[derive(Clone)]
+/// # struct Twice;
+/// # impl<B, E> Policy<Request<String>, Response<B>, E> for Twice {
+/// #     type Future = Ready<()>;
+/// #     fn retry(&mut self, request: &mut Request<String>, _: &mut Result<Response<B>, E>) -> Option<Ready<()>> {
+/// #         request.headers_mut().insert("tried", http::HeaderValue::from_static("1")).is_none().then(|| ready(()))
+/// #     }
+/// #     fn clone_request(&mut self, request: &Request<String>) -> Option<Request<String>> {
+/// #         Some(request.clone())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new(String::new())));
+/// # let request = Request::get("http://stock.example/7").body(String::new())?;
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// let by_attempt = ServiceBuilder::new()
+///     .layer(RetryLayer::new(Twice)) // the first layer is the outermost one
+///     .layer(XRayClientLayer::new())
+///     .service(client);
+/// # segment.scope(by_attempt.oneshot(request.clone())).await?;
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments.len(), 2);
+/// # capture.clear();
+/// # let segment = recorder.begin_segment("shop");
+/// let by_call = ServiceBuilder::new()
+///     .layer(XRayClientLayer::new())
+///     .layer(RetryLayer::new(Twice))
+///     .service(client);
+/// # segment.scope(by_call.oneshot(request)).await?;
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # reqwest
+///
+/// With the feature `reqwest` the layer goes round a `reqwest::Client`, too, or
+/// round layers that are:
+///
+/// ```no_run
+/// # #[cfg(feature = "reqwest")]
+/// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower::{Layer, Service};
+/// # use xray_tower::XRayClientLayer;
+/// let mut client = XRayClientLayer::new().layer(reqwest::Client::new());
+/// let request = reqwest::Client::new().get("http://stock.example/7").build()?;
+/// let text = client.call(request).await?.text().await?;
+/// # let _ = text;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A call is one subsegment, with the redirects and retries that reqwest makes
+/// of it: the URL is the first one, the response the last one. Redirects take
+/// the tracing headers along; see `redirect_policy`. The response is as it came,
+/// its `url` included; where its body fails, the error that callers get has more
+/// links in its chain, and its kind is the same. The URL within reqwest's errors
+/// is recorded without query and user information, of errors that are
+/// `reqwest::Error` or in a `BoxError`. reqwest shows nobody the extensions of a
+/// request: [`Untraced`](crate::Untraced) has no effect, and
+/// [`on_request`](Self::on_request) sees none.
+///
 /// `K` tells kinds of errors apart and is always inferred.
 #[must_use = "a layer does nothing before it wraps a service"]
 pub struct XRayClientLayer<K = (ErrorKind, ErrorKind)> {
