@@ -185,20 +185,23 @@ impl Guard {
             || status.is_informational();
         let declared = parts.headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        let bodiless = without_body
+            || match self.method {
+                Bodiless::Never => false,
+                Bodiless::Always => true,
+                Bodiless::Success => status.is_success(),
+            };
+        // Of what a HEAD would have got, a server may know the length.
+        let is_told = !bodiless || self.method == Bodiless::Always && self.side != Side::Client;
         let length = match declared {
-            None if !without_body => body.size_hint().exact(),
+            None if is_told && !without_body => body.size_hint().exact(),
             declared => declared,
         };
         let head = Head {
             status,
             class: self.callbacks.classifier.head(owner, parts),
             length,
-            bodiless: without_body
-                || match self.method {
-                    Bodiless::Never => false,
-                    Bodiless::Always => true,
-                    Bodiless::Success => status.is_success(),
-                },
+            bodiless,
             sent: 0,
         };
         owner.http_response(response(status, length));
