@@ -65,6 +65,11 @@ impl HostNames {
             return seen.contains(name);
         }
         drop(seen);
+        self.let_in(name)
+    }
+
+    /// Looks at the limit again: others may have come in between.
+    fn let_in(&self, name: &str) -> bool {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < self.limit {
             seen.insert(name.to_owned());
@@ -85,5 +90,15 @@ mod tests {
         let named = (0..1_000_000).filter(|host| names.name(&host.to_string()).is_some());
         assert_eq!(named.count(), 7);
         assert_eq!(names.seen.read().unwrap().len(), 7);
+    }
+
+    /// Both have found that there is one name left.
+    #[test]
+    fn two_who_come_for_the_last_name() {
+        let mut names = HostNames::default();
+        names.set_limit(1);
+        assert!(names.let_in("a"));
+        assert!(!names.let_in("b"));
+        assert!(names.let_in("a"));
     }
 }
