@@ -130,7 +130,7 @@ pub use logs::XRayLogger;
 pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
 pub use recorder::{Recorder, SegmentBuilder};
 pub use sampling::{
-    Always, Decision, LocalRules, Never, Outcome, Ratio, RequestFacts, Rule, Sampler,
+    Always, Decision, LocalRules, Never, Outcome, Pattern, Ratio, RequestFacts, Rule, Sampler,
     SamplingRequest, SamplingRulesError,
 };
 pub use sql::{Preparation, Sql};

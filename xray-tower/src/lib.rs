@@ -3,7 +3,9 @@
 //! [`XRayLayer`] records each request that a service answers as a segment;
 //! [`XRayClientLayer`] records each request that a program sends as a
 //! subsegment, and passes the trace on. Both wrap any [`tower_service::Service`]
-//! of `http` requests and responses, box nothing and change no error type.
+//! of `http` requests and responses, box nothing and change no error type. With
+//! the feature `reqwest` the latter wraps reqwest's client, too, whose bodies
+//! are boxed.
 //!
 //! # An axum server
 //!
@@ -66,10 +68,10 @@
 //! | When | Server | Client |
 //! |---|---|---|
 //! | `poll_ready` | nothing, not even on an error | the same |
-//! | `call` | The tracing headers are read and the segment begins; the sampler is asked if they leave it open. Method, URL, user agent and client are recorded, and with axum the route. | The subsegment begins, named after the host, below what is current at that moment. Method and URL are recorded. The tracing headers are put into the request. |
+//! | `call` | The tracing headers are read and the segment begins, named like the recorder or [after the host](XRayLayer::name_from_host); the sampler is asked if they leave it open. Method, URL, user agent and client are recorded, and with axum the route; then [`on_request`](XRayLayer::on_request) is called. | The subsegment begins, named after the host, below what is current at that moment. Method and URL are recorded, and [`on_request`](XRayClientLayer::on_request) is called. The tracing headers are put into the request, if [its host may have them](XRayClientLayer::never_propagate_to). |
 //! | each poll, each drop | The segment is current. | The subsegment is current. |
-//! | response head | Status and class are recorded, the length if it is known. The trace's id is put into the response. | Status, class and length are recorded. |
-//! | last frame | The length is recorded if it was not known. The trailers may change the class. The segment closes. | The same. |
+//! | response head | Status and class are recorded, the length if it is known; [`on_response`](XRayLayer::on_response) is called. The trace's id is put into the response. | Status, class and length are recorded; [`on_response`](XRayClientLayer::on_response) is called. |
+//! | last frame, or the head where nothing follows it | The length is recorded if it was not known. The trailers may change the class. The segment closes. | The same. |
 //!
 //! # What ends a segment or subsegment
 //!
@@ -87,6 +89,10 @@
 //! | the body is dropped before its end | server: error, `Cancelled`; the caller did not get it. Client: the response's class; many callers look at the status only |
 //! | any of these is dropped by a panic elsewhere | fault |
 //!
+//! A connection that becomes something else, by `101 Switching Protocols` or an
+//! accepted CONNECT, over HTTP/1 or HTTP/2, ends its exchange with the head;
+//! what goes through the tunnel is not part of it.
+//!
 //! That the last frame was taken is not that it arrived: of what lies in the
 //! buffers of the connection nobody hears. A panic that a layer further in
 //! turns into a response is a fault by its status, and its message is lost.
@@ -98,8 +104,19 @@
 //! address: the first of `X-Forwarded-For`, marked as not to be trusted, or
 //! else the peer's ([`PeerAddr`], or axum's `ConnectInfo<SocketAddr>`). URLs
 //! have no query and no user information. No other header and no byte of a
-//! body is read. The URL is the one that the service sees: behind a proxy that
-//! ends TLS its scheme is `http`, and within axum's `nest` the prefix is gone.
+//! body is read, but by closures of yours ([`XRayLayer::on_request`],
+//! [`XRayLayer::on_response`], the same on [`XRayClientLayer`]). A closure that
+//! panics is counted in [`Events`](xray_core::Events), and the request goes on.
+//!
+//! The URL is the one that the service sees. Its scheme is that of an absolute
+//! URI, as HTTP/2 has them, and otherwise `http`, also behind a proxy that ends
+//! TLS: `X-Forwarded-Proto` and `Forwarded` are the caller's to write and are not
+//! read. Its host is that of the URI, or else of the `Host` header. Within axum's
+//! `nest` the prefix is gone. The version of HTTP is not recorded; X-Ray has no
+//! field for it.
+//!
+//! Nothing is recorded of requests that are [skipped](XRayLayer::skip) or carry
+//! the extension [`Untraced`].
 //!
 //! # Which trace
 //!
@@ -111,7 +128,10 @@
 //!
 //! A client sends `X-Amzn-Trace-Id` for unsampled work, too, so that nobody
 //! downstream decides anew; and the W3C headers where the trace came by them.
-//! Where no trace is current, the request passes untouched.
+//! Every host gets these, as from other X-Ray SDKs, except the APIs of providers
+//! of language models and what [`XRayClientLayer::never_propagate_to`] adds to
+//! them; or only hosts that [`XRayClientLayer::propagate_only_to`] names. Where
+//! no trace is current, the request passes untouched.
 //!
 //! # Errors
 //!
@@ -128,6 +148,8 @@
 //!   `ConnectInfo<SocketAddr>`. The route is known to a layer that was added by
 //!   `Router::layer`, `Router::route_layer` or `MethodRouter::layer`; one that
 //!   is wrapped round a whole `Router` runs before axum has chosen it.
+//! - `reqwest`, off by default: [`XRayClientLayer`] goes round a
+//!   `reqwest::Client`, too; see there.
 
 // a request comes in
 mod server;
@@ -140,9 +162,14 @@ mod exchange;
 
 // what is read from requests and responses
 mod classify;
+mod enrich;
+mod untraced;
 mod url;
 
 pub use classify::Classify;
+#[cfg(feature = "reqwest")]
+pub use client::XRayReqwestFuture;
 pub use client::{XRayClient, XRayClientLayer};
 pub use exchange::{XRayBody, XRayFuture};
 pub use server::{PeerAddr, XRay, XRayLayer};
+pub use untraced::Untraced;

@@ -14,13 +14,14 @@ pub(crate) fn authority(parts: &Parts) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// The host alone: no port, no brackets round an IPv6 address.
+/// The host alone: no port, no brackets round an IPv6 address, no dot behind.
 pub(crate) fn host(parts: &Parts) -> Option<&str> {
     let authority = authority(parts)?;
     let host = match authority.strip_prefix('[') {
         Some(address) => address.split(']').next()?,
         None => authority.split(':').next()?,
     };
+    let host = host.strip_suffix('.').unwrap_or(host);
     (!host.is_empty()).then_some(host)
 }
 
@@ -87,6 +88,7 @@ mod tests {
             ),
             ("/", Some("me:pw@shop"), "http://shop/", Some("shop")),
             ("/", Some(""), "/", None),
+            ("/", Some("shop.:80"), "http://shop.:80/", Some("shop")),
             ("/", Some(":80"), "http://:80/", None),
         ] {
             let parts = parts(uri, header);

@@ -287,6 +287,30 @@ async fn options() {
     assert_eq!(document.subsegments.len(), 2);
 }
 
+/// An answer to HEAD is empty, which says nothing of what a GET would get.
+#[tokio::test]
+async fn the_length_of_a_head_is_the_declared_one() {
+    for declared in [None, Some(7)] {
+        let (recorder, capture) = Recorder::capture("shop");
+        let segment = recorder.begin_segment("shop");
+        let client = XRayClientLayer::new().layer(service_fn(async |_| {
+            let mut response = Response::builder();
+            if let Some(length) = declared {
+                response = response.header("content-length", length);
+            }
+            Ok::<_, Infallible>(response.body(Plain::default()).unwrap())
+        }));
+        let mut request = get("http://shop.example/");
+        *request.method_mut() = http::Method::HEAD;
+        segment.scope(client.oneshot(request)).await.unwrap();
+        segment.close();
+        let mut block = common::http_block(200, declared);
+        block["request"]["method"] = "HEAD".into();
+        let document = only(&recorder, &capture);
+        assert_eq!(shape(&document.subsegments[0])["http"], block);
+    }
+}
+
 /// What a handler below calls is a part of the call.
 #[tokio::test]
 async fn the_call_is_current_within() {

@@ -5,6 +5,7 @@
 
 mod glob;
 mod json;
+mod pattern;
 mod reservoir;
 mod rule;
 mod rules;
@@ -22,6 +23,7 @@ use crate::entity::Class;
 use crate::ledger::Ledger;
 
 pub use json::SamplingRulesError;
+pub use pattern::Pattern;
 pub use rules::{LocalRules, Rule};
 
 /// What is to happen to a trace in this process.

@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use http::{request, response};
 use tower_layer::Layer;
-use xray_core::ErrorKind;
+use xray_core::{Entity, ErrorKind};
 
 use super::XRayClient;
+use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
+use crate::enrich::OnRequest;
+use crate::exchange::Callbacks;
 
 /// Records every request that goes out as a subsegment of what is current,
 /// named after the host, and tells the host which trace it is part of.
 ///
-/// Where no trace is, a request passes untouched. See the [crate's
+/// Cheap to clone; all clones share what was configured. Where no trace is, a request passes untouched. See the [crate's
 /// documentation](crate) for what is recorded when.
 ///
 /// ```no_run
@@ -32,18 +37,98 @@ use crate::classify::{Classifier, Classify};
 /// # }
 /// ```
 ///
+/// # Attempts
+///
+/// Where another layer tries again, the order says what is recorded: within the
+/// retries each attempt is a subsegment with an id of its own in its headers,
+/// round them all attempts are one, with the last response. What happens inside
+/// of a client, such as redirects that reqwest follows, is always one.
+///
+/// ```
+/// # use std::future::{Ready, ready};
+/// # use http::{Request, Response};
+/// # use tower::retry::{Policy, RetryLayer};
+/// # use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// # use xray_tower::XRayClientLayer;
+/// # #[derive(Clone)]
+/// # struct Twice;
+/// # impl<B, E> Policy<Request<String>, Response<B>, E> for Twice {
+/// #     type Future = Ready<()>;
+/// #     fn retry(&mut self, request: &mut Request<String>, _: &mut Result<Response<B>, E>) -> Option<Ready<()>> {
+/// #         request.headers_mut().insert("tried", http::HeaderValue::from_static("1")).is_none().then(|| ready(()))
+/// #     }
+/// #     fn clone_request(&mut self, request: &Request<String>) -> Option<Request<String>> {
+/// #         Some(request.clone())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = service_fn(async |_: Request<String>| Ok::<_, std::io::Error>(Response::new(String::new())));
+/// # let request = Request::get("http://stock.example/7").body(String::new())?;
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// let by_attempt = ServiceBuilder::new()
+///     .layer(RetryLayer::new(Twice)) // the first layer is the outermost one
+///     .layer(XRayClientLayer::new())
+///     .service(client);
+/// # segment.scope(by_attempt.oneshot(request.clone())).await?;
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments.len(), 2);
+/// # capture.clear();
+/// # let segment = recorder.begin_segment("shop");
+/// let by_call = ServiceBuilder::new()
+///     .layer(XRayClientLayer::new())
+///     .layer(RetryLayer::new(Twice))
+///     .service(client);
+/// # segment.scope(by_call.oneshot(request)).await?;
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # reqwest
+///
+/// With the feature `reqwest` the layer goes round a `reqwest::Client`, too, or
+/// round layers that are:
+///
+/// ```no_run
+/// # #[cfg(feature = "reqwest")]
+/// # async fn call() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower::{Layer, Service};
+/// # use xray_tower::XRayClientLayer;
+/// let mut client = XRayClientLayer::new().layer(reqwest::Client::new());
+/// let request = reqwest::Client::new().get("http://stock.example/7").build()?;
+/// let text = client.call(request).await?.text().await?;
+/// # let _ = text;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A call is one subsegment, with the redirects and retries that reqwest makes
+/// of it: the URL is the first one, the response the last one. Redirects take
+/// the tracing headers along; see `redirect_policy`. The response is as it came,
+/// its `url` included; where its body fails, the error that callers get has more
+/// links in its chain, and its kind is the same. The URL within reqwest's errors
+/// is recorded without query and user information, of errors that are
+/// `reqwest::Error` or in a `BoxError`. reqwest shows nobody the extensions of a
+/// request: [`Untraced`](crate::Untraced) has no effect, and
+/// [`on_request`](Self::on_request) sees none.
+///
 /// `K` tells kinds of errors apart and is always inferred.
 #[must_use = "a layer does nothing before it wraps a service"]
 pub struct XRayClientLayer<K = (ErrorKind, ErrorKind)> {
-    options: Options,
+    options: Arc<Options>,
     kinds: PhantomData<fn() -> K>,
 }
 
 /// What a [`XRayClientLayer`] hands to its services.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
-    pub(super) classifier: Classifier,
+    pub(super) on_request: OnRequest,
+    pub(super) callbacks: Callbacks,
     pub(super) traced: bool,
+    pub(super) destinations: Destinations,
 }
 
 impl<K> XRayClientLayer<K> {
@@ -51,7 +136,7 @@ impl<K> XRayClientLayer<K> {
     /// Responses are classified by their status.
     pub fn new() -> Self {
         Self {
-            options: Options::default(),
+            options: Arc::default(),
             kinds: PhantomData,
         }
     }
@@ -60,14 +145,101 @@ impl<K> XRayClientLayer<K> {
     /// X-Ray waits for these instead of inferring one from the subsegment. Not
     /// stated by default: what is stated wrongly leaves a hole in the map.
     pub fn traced(mut self) -> Self {
-        self.options.traced = true;
+        self.options_mut().traced = true;
+        self
+    }
+
+    /// Puts the tracing headers only into requests for hosts that match one of
+    /// these [patterns](xray_core::Pattern), written without port. Unless this
+    /// is called, every host but [some](Self::never_propagate_to) gets them, as
+    /// in other X-Ray SDKs. The subsegment is recorded in either case.
+    ///
+    /// May be called several times, for more patterns. A request that does not
+    /// say where it goes gets no header then.
+    ///
+    /// ```
+    /// let layer: xray_tower::XRayClientLayer =
+    ///     xray_tower::XRayClientLayer::new().propagate_only_to(["*.shop.internal", "10.0.*"]);
+    /// # let _ = layer;
+    /// ```
+    pub fn propagate_only_to<P: AsRef<str>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Self {
+        let destinations = &mut self.options_mut().destinations;
+        destinations.allow_only(None); // no pattern at all allows nobody
+        for pattern in patterns {
+            destinations.allow_only(Some(pattern.as_ref()));
+        }
+        self
+    }
+
+    /// Puts no tracing headers into requests for hosts that match one of these
+    /// [patterns](xray_core::Pattern), written without port, even if
+    /// [`propagate_only_to`](Self::propagate_only_to) allows them. Those that
+    /// are in such a request already are taken out: `X-Amzn-Trace-Id`, and the
+    /// W3C headers where the trace came by them. The subsegment is recorded in
+    /// either case.
+    ///
+    /// May be called several times. The APIs of providers of language models,
+    /// and all hosts below them, are always on this list, as they have no use
+    /// for the headers and keep what they are sent: `api.openai.com`,
+    /// `openai.azure.com`, `api.anthropic.com`,
+    /// `generativelanguage.googleapis.com`, `api.cohere.com`, `api.cohere.ai`,
+    /// `api.mistral.ai`, `api.groq.com`, `openrouter.ai`, `api.together.xyz`,
+    /// `api.together.ai`, `api.deepseek.com`, `api.x.ai` and
+    /// `api.perplexity.ai`. Bedrock is not: it is a part of AWS.
+    pub fn never_propagate_to<P: AsRef<str>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Self {
+        for pattern in patterns {
+            self.options_mut().destinations.deny(pattern.as_ref());
+        }
         self
     }
 
     /// Decides which responses are failures. By their status unless called.
     pub fn classify(mut self, classify: impl Classify) -> Self {
-        self.options.classifier = Classifier::new(classify);
+        self.options_mut().callbacks.classifier = Classifier::new(classify);
         self
+    }
+
+    /// Reads more from each request that is recorded, before the tracing
+    /// headers are put into it. May be called several times. A closure that
+    /// panics is [counted](xray_core::Events), and nothing else happens.
+    ///
+    /// ```
+    /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()
+    ///     .on_request(|request, call| call.annotate("secure", request.uri.scheme_str() == Some("https")));
+    /// # let _ = layer;
+    /// ```
+    pub fn on_request(
+        mut self,
+        enrich: impl Fn(&request::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().on_request.add(enrich);
+        self
+    }
+
+    /// Reads more from the head of each response, once status and class are
+    /// recorded. As [`on_request`](Self::on_request) otherwise. Not called where
+    /// there is no response.
+    pub fn on_response(
+        mut self,
+        enrich: impl Fn(&response::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().callbacks.on_response.add(enrich);
+        self
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(super) fn destinations(&self) -> &Destinations {
+        &self.options.destinations
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
+        Arc::make_mut(&mut self.options)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
@@ -14,8 +15,10 @@ use xray_core::{
     TRACESTATE_HEADER, TraceHeader, current,
 };
 
+use super::destinations::withhold;
 use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
+use crate::untraced::Untraced;
 use crate::url::{host, url};
 
 /// Name of a call that does not say where it goes, as in other X-Ray SDKs.
@@ -24,13 +27,13 @@ const UNKNOWN_HOST: &str = "Unknown host";
 /// The service of [`XRayClientLayer`](crate::XRayClientLayer), where it is
 /// documented.
 pub struct XRayClient<S, K = (ErrorKind, ErrorKind)> {
-    inner: S,
-    options: Options,
+    pub(super) inner: S,
+    options: Arc<Options>,
     kinds: PhantomData<fn() -> K>,
 }
 
 impl<S, K> XRayClient<S, K> {
-    pub(super) fn new(inner: S, options: Options) -> Self {
+    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
         Self {
             inner,
             options,
@@ -53,7 +56,7 @@ impl<S, K> XRayClient<S, K> {
         self.inner
     }
 
-    fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
+    pub(super) fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
         let name = host(request).unwrap_or(UNKNOWN_HOST);
         let subsegment = around.subsegment(name).namespace(Namespace::Remote).begin();
         if subsegment.is_recorded() {
@@ -62,17 +65,23 @@ impl<S, K> XRayClient<S, K> {
             if self.options.traced {
                 subsegment.set_traced();
             }
+            self.options.on_request.run(request, &subsegment);
         }
-        inject(&subsegment.header(), &mut request.headers);
-        let classifier = self.options.classifier.clone();
+        let header = subsegment.header();
+        if self.options.destinations.allows(host(request)) {
+            inject(&header, &mut request.headers);
+        } else {
+            withhold(&header, &mut request.headers);
+        }
+        let callbacks = self.options.callbacks.clone();
         let owner = Owner::Subsegment(subsegment);
-        Guard::new(owner, Side::Client, &request.method, classifier)
+        Guard::new(owner, Side::Client, &request.method, callbacks)
     }
 }
 
 /// Puts the trace into a request, in place of what an earlier hop or an earlier
 /// attempt left there. W3C's headers only for a caller who spoke W3C.
-fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
+pub(super) fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
     let mut put = |name, text: &str| {
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(HeaderName::from_static(name), value);
@@ -114,6 +123,10 @@ where
             return XRayFuture::new(self.inner.call(request), None);
         }
         let (mut parts, body) = request.into_parts();
+        if Untraced::marks(&parts) {
+            let future = self.inner.call(Request::from_parts(parts, body));
+            return XRayFuture::new(future, None);
+        }
         let mut guard = self.begin(&around, &mut parts);
         let request = Request::from_parts(parts, body);
         match guard.attempt(|| self.inner.call(request)) {

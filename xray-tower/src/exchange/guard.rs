@@ -14,6 +14,7 @@ use http_body::Body;
 use xray_core::{AnyError, Class, Entity, HttpResponse, Sampled, Segment, Subsegment, TraceHeader};
 
 use crate::classify::Classifier;
+use crate::enrich::OnResponse;
 
 /// The header of a trace, as requests and responses carry it.
 pub(crate) const TRACE: HeaderName = HeaderName::from_static(xray_core::TRACE_HEADER);
@@ -79,12 +80,19 @@ pub(crate) enum Side {
     Client,
 }
 
+/// Whom to ask about the response.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Callbacks {
+    pub(crate) classifier: Classifier,
+    pub(crate) on_response: OnResponse,
+}
+
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// `None` once completed.
     owner: Option<Owner>,
     side: Side,
-    classifier: Classifier,
+    callbacks: Callbacks,
     /// The method is one whose responses have no body: HEAD always, CONNECT
     /// when it succeeds.
     method: Bodiless,
@@ -122,11 +130,11 @@ impl Head {
 }
 
 impl Guard {
-    pub(crate) fn new(owner: Owner, side: Side, method: &Method, classifier: Classifier) -> Self {
+    pub(crate) fn new(owner: Owner, side: Side, method: &Method, callbacks: Callbacks) -> Self {
         Self {
             owner: Some(owner),
             side,
-            classifier,
+            callbacks,
             method: match *method {
                 Method::HEAD => Bodiless::Always,
                 Method::CONNECT => Bodiless::Success,
@@ -177,25 +185,29 @@ impl Guard {
             || status.is_informational();
         let declared = parts.headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        let bodiless = without_body
+            || match self.method {
+                Bodiless::Never => false,
+                Bodiless::Always => true,
+                Bodiless::Success => status.is_success(),
+            };
+        // Of what a HEAD would have got, a server may know the length.
+        let is_told = !bodiless || self.method == Bodiless::Always && self.side != Side::Client;
         let length = match declared {
-            None if !without_body => body.size_hint().exact(),
+            None if is_told && !without_body => body.size_hint().exact(),
             declared => declared,
         };
         let head = Head {
             status,
-            class: self.classifier.head(owner, parts),
+            class: self.callbacks.classifier.head(owner, parts),
             length,
-            bodiless: without_body
-                || match self.method {
-                    Bodiless::Never => false,
-                    Bodiless::Always => true,
-                    Bodiless::Success => status.is_success(),
-                },
+            bodiless,
             sent: 0,
         };
         owner.http_response(response(status, length));
         // A fault that the handler recorded stays, whatever it answers.
         owner.raise(head.class);
+        self.callbacks.on_response.run(parts, owner);
         if let Side::Server { decision_requested } = self.side
             && let Some(value) = answer(owner, decision_requested)
         {
@@ -232,7 +244,7 @@ impl Guard {
 
     fn classify_end(&self, trailers: Option<&HeaderMap>) {
         if let (Some(owner), Some(head)) = (&self.owner, &self.head) {
-            let class = self.classifier.end(owner, head.class, trailers);
+            let class = self.callbacks.classifier.end(owner, head.class, trailers);
             if class != head.class {
                 owner.mark(class);
             }

@@ -10,4 +10,4 @@ mod guard;
 
 pub use body::XRayBody;
 pub use future::XRayFuture;
-pub(crate) use guard::{Guard, Owner, Side};
+pub(crate) use guard::{Callbacks, Guard, Owner, Side};

@@ -5,13 +5,19 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::response;
 use tower_layer::Layer;
-use xray_core::{ErrorKind, Recorder};
+use xray_core::{Entity, ErrorKind, Recorder};
 
 use super::XRay;
+use super::names::HostNames;
 use crate::classify::{Classifier, Classify};
+use crate::enrich::OnRequest;
+use crate::exchange::Callbacks;
+use crate::untraced::Untraced;
 
-/// Records every request that comes in as a segment, named like the recorder.
+/// Records every request that comes in as a segment, named like the recorder
+/// or, with [`name_from_host`](Self::name_from_host), after the host.
 ///
 /// Below a segment or subsegment that is current already (a Lambda invocation,
 /// another of these layers) it is a subsegment. See the [crate's
@@ -29,7 +35,9 @@ pub struct XRayLayer<K = (ErrorKind, ErrorKind)> {
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) recorder: Recorder,
-    pub(super) classifier: Classifier,
+    pub(super) on_request: OnRequest,
+    pub(super) callbacks: Callbacks,
+    pub(super) host_names: HostNames,
     skipped_paths: Vec<String>,
     skip: Vec<Arc<Skip>>,
 }
@@ -40,7 +48,8 @@ impl Options {
     pub(super) fn is_skipped(&self, request: &Parts) -> bool {
         let path = request.uri.path();
         let asked = |skip: &Arc<Skip>| self.recorder.guard(|| skip(request));
-        self.skipped_paths.iter().any(|skipped| skipped == path)
+        Untraced::marks(request)
+            || self.skipped_paths.iter().any(|skipped| skipped == path)
             || self.skip.iter().any(|skip| asked(skip).unwrap_or(false))
     }
 }
@@ -52,12 +61,45 @@ impl<K> XRayLayer<K> {
         Self {
             options: Arc::new(Options {
                 recorder,
-                classifier: Classifier::default(),
+                on_request: OnRequest::default(),
+                callbacks: Callbacks::default(),
+                host_names: HostNames::default(),
                 skipped_paths: Vec::new(),
                 skip: Vec::new(),
             }),
             kinds: PhantomData,
         }
+    }
+
+    /// Names segments after the host that their request is for, where it matches
+    /// one of these [patterns](xray_core::Pattern); otherwise, and without a
+    /// host, like the recorder. The name is the host in lower case without its
+    /// port. Callers choose the host, so say as much as you know: `*.shop.example`
+    /// is better than `*`. May be called several times, for more patterns.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let layer: xray_tower::XRayLayer = xray_tower::XRayLayer::new(recorder)
+    ///     .name_from_host(["shop.example", "*.shop.example"]);
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// Each name is a node of the service map. Wildcards let in the first 100
+    /// hosts ([`host_name_limit`](Self::host_name_limit)); those after them are
+    /// named like the recorder, so that nobody can fill the map. A host that is
+    /// written out here, without wildcard, is always let in.
+    pub fn name_from_host<P: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        for pattern in patterns {
+            self.options_mut().host_names.allow(pattern.as_ref());
+        }
+        self
+    }
+
+    /// How many names wildcards of [`name_from_host`](Self::name_from_host) may
+    /// let in, over the life of this layer and all its clones: 100 unless set.
+    pub fn host_name_limit(mut self, names: usize) -> Self {
+        self.options_mut().host_names.set_limit(names);
+        self
     }
 
     /// Records nothing of requests for exactly this path, such as `/health`:
@@ -70,7 +112,8 @@ impl<K> XRayLayer<K> {
 
     /// Records nothing of requests for which the closure says so, as
     /// [`skip_path`](Self::skip_path). May be called several times: one `true`
-    /// is enough. A closure that panics says nothing.
+    /// is enough. A closure that panics says nothing. A layer further out can
+    /// say so, too, by the extension [`Untraced`].
     pub fn skip(mut self, skip: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.options_mut().skip.push(Arc::new(skip));
         self
@@ -78,7 +121,40 @@ impl<K> XRayLayer<K> {
 
     /// Decides which responses are failures. By their status unless called.
     pub fn classify(mut self, classify: impl Classify) -> Self {
-        self.options_mut().classifier = Classifier::new(classify);
+        self.options_mut().callbacks.classifier = Classifier::new(classify);
+        self
+    }
+
+    /// Reads more from each request that is recorded, once the layer's own
+    /// fields are. May be called several times. A closure that panics is
+    /// [counted](xray_core::Events), and nothing else happens.
+    ///
+    /// ```
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let layer: xray_tower::XRayLayer = xray_tower::XRayLayer::new(recorder)
+    ///     .on_request(|request, segment| {
+    ///         if let Some(Ok(tenant)) = request.headers.get("x-tenant").map(|id| id.to_str()) {
+    ///             segment.annotate("tenant", tenant);
+    ///         }
+    ///     })
+    ///     .on_response(|response, segment| {
+    ///         segment.annotate("cached", response.headers.contains_key("age"));
+    ///     });
+    /// # let _ = layer;
+    /// ```
+    pub fn on_request(mut self, enrich: impl Fn(&Parts, &Entity) + Send + Sync + 'static) -> Self {
+        self.options_mut().on_request.add(enrich);
+        self
+    }
+
+    /// Reads more from the head of each response, once status and class are
+    /// recorded. As [`on_request`](Self::on_request) otherwise. Not called where
+    /// there is no response: the service failed, or the future was dropped.
+    pub fn on_response(
+        mut self,
+        enrich: impl Fn(&response::Parts, &Entity) + Send + Sync + 'static,
+    ) -> Self {
+        self.options_mut().callbacks.on_response.add(enrich);
         self
     }
 
@@ -114,7 +190,9 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("recorder", &self.recorder)
-            .field("classifier", &self.classifier)
+            .field("on_request", &self.on_request)
+            .field("callbacks", &self.callbacks)
+            .field("host_names", &self.host_names)
             .field("skipped_paths", &self.skipped_paths)
             .finish_non_exhaustive()
     }

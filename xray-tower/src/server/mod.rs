@@ -1,6 +1,7 @@
 //! Requests that come in.
 
 mod layer;
+mod names;
 mod request;
 mod service;
 

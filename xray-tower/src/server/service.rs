@@ -15,6 +15,7 @@ use xray_core::{AnyError, ErrorKind, Sampled, current};
 use super::layer::Options;
 use super::request::{Facts, record, trace_header};
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
+use crate::url::host;
 
 /// The service of [`XRayLayer`](crate::XRayLayer), where it is documented.
 pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
@@ -50,22 +51,25 @@ impl<S, K> XRay<S, K> {
     fn begin(&self, request: &Parts) -> Guard {
         let recorder = &self.options.recorder;
         let header = trace_header(request);
+        let from_host = host(request).and_then(|host| self.options.host_names.name(host));
+        let name = from_host.as_deref().unwrap_or(recorder.name());
         let around = current();
         let owner = if around.is_nothing() {
             let facts = Facts(request);
-            let segment = recorder.segment(recorder.name());
+            let segment = recorder.segment(name);
             Owner::Segment(segment.header(&header).request(&facts).begin())
         } else {
-            Owner::Subsegment(around.begin_subsegment(recorder.name()))
+            Owner::Subsegment(around.begin_subsegment(name))
         };
         if owner.is_recorded() {
             record(&owner, request);
+            self.options.on_request.run(request, &owner);
         }
         let side = Side::Server {
             decision_requested: header.sampled() == Sampled::Requested,
         };
-        let classifier = self.options.classifier.clone();
-        Guard::new(owner, side, &request.method, classifier)
+        let callbacks = self.options.callbacks.clone();
+        Guard::new(owner, side, &request.method, callbacks)
     }
 }
 

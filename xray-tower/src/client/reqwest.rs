@@ -1,0 +1,259 @@
+//! The same for reqwest, whose requests and responses are types of its own.
+
+use std::any::Any;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::request::Parts;
+use pin_project_lite::pin_project;
+use reqwest::redirect::Policy;
+use reqwest::{Body, Request, Response, ResponseBuilderExt, Url};
+use tower_service::Service;
+use xray_core::{AnyError, ErrorKind, current};
+
+use super::{XRayClient, XRayClientLayer};
+use crate::exchange::{XRayBody, XRayFuture};
+
+impl<K> XRayClientLayer<K> {
+    /// The policy, except that redirects do not carry tracing headers from a
+    /// host that may have them to one that may not: there the response that
+    /// redirects is what the caller gets, with its status 3xx. With the feature
+    /// `reqwest`.
+    ///
+    /// reqwest follows redirects inside of its client and takes all headers
+    /// along, but for credentials; nobody outside can take one out. So stopping
+    /// is all that is possible. The caller may follow by itself: that request
+    /// goes through the layer, too.
+    ///
+    /// ```
+    /// use reqwest::redirect::Policy;
+    /// use tower::Layer;
+    /// use xray_tower::{XRayClient, XRayClientLayer};
+    ///
+    /// let layer = XRayClientLayer::new().propagate_only_to(["*.shop.internal"]);
+    /// let client = reqwest::Client::builder()
+    ///     .redirect(layer.redirect_policy(Policy::default()))
+    ///     .build()?;
+    /// let client: XRayClient<reqwest::Client> = layer.layer(client);
+    /// # let _ = client;
+    /// # Ok::<(), reqwest::Error>(())
+    /// ```
+    ///
+    /// Call it last: what is configured later does not change the policy. Where
+    /// no trace is current, no request has headers, and nothing is stopped.
+    pub fn redirect_policy(&self, policy: Policy) -> Policy {
+        let destinations = self.destinations().clone();
+        Policy::custom(move |attempt| {
+            let may = |url: &Url| destinations.allows(host(url));
+            let carries = !current().is_nothing() && attempt.previous().first().is_some_and(may);
+            if carries && !may(attempt.url()) {
+                attempt.stop()
+            } else {
+                policy.redirect(attempt)
+            }
+        })
+    }
+}
+
+/// As the layer sees it in a request: no brackets, no dot behind.
+fn host(url: &Url) -> Option<&str> {
+    let host = url.host_str()?;
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    Some(address.unwrap_or(host.strip_suffix('.').unwrap_or(host)))
+}
+
+/// For [`reqwest::Client`], and layers round it, with the feature `reqwest`.
+impl<S, EK> Service<Request> for XRayClient<S, (EK, ErrorKind)>
+where
+    S: Service<Request, Response = Response>,
+    S::Error: AnyError<EK> + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = XRayReqwestFuture<S::Future, EK>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let around = current();
+        if around.is_nothing() {
+            let inner = self.inner.call(request);
+            return State::Untraced { inner }.into();
+        }
+        let mut parts = take_head(&mut request);
+        let mut guard = self.begin(&around, &mut parts);
+        *request.headers_mut() = parts.headers;
+        match guard.attempt(|| self.inner.call(request)) {
+            Ok(inner) => {
+                let inner = XRayFuture::new(Opened { inner }, Some(guard));
+                State::Traced { inner }.into()
+            }
+            Err(payload) => {
+                guard.close();
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+/// What is read from requests. Their headers are put back by the caller; the
+/// extensions reqwest keeps to itself.
+fn take_head(request: &mut Request) -> Parts {
+    let mut parts = http::Request::new(()).into_parts().0;
+    parts.method = request.method().clone();
+    parts.uri = request.url().as_str().parse().unwrap_or_default();
+    parts.version = request.version();
+    parts.headers = mem::take(request.headers_mut());
+    parts
+}
+
+pin_project! {
+    /// The future of [`XRayClient`] round reqwest's client: as [`XRayFuture`],
+    /// for a [`reqwest::Response`]. With the feature `reqwest`.
+    ///
+    /// The response is as it came, its [`url`](Response::url) included; its body
+    /// is an [`XRayBody`] within. `K` tells kinds of errors apart and is always
+    /// inferred.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct XRayReqwestFuture<F, K = ErrorKind> {
+        #[pin]
+        state: State<F, K>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F, K> {
+        Untraced { #[pin] inner: F },
+        Traced { #[pin] inner: XRayFuture<Opened<F>, (Bare<K>, ErrorKind)> },
+    }
+}
+
+impl<F, K> From<State<F, K>> for XRayReqwestFuture<F, K> {
+    fn from(state: State<F, K>) -> Self {
+        Self { state }
+    }
+}
+
+impl<F, E, K> Future for XRayReqwestFuture<F, K>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: AnyError<K> + 'static,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProjection::Untraced { inner } => ready!(inner.poll(cx)),
+            StateProjection::Traced { inner } => match ready!(inner.poll(cx)) {
+                Ok(response) => Ok(closed(response)),
+                Err(error) => Err(error.whole()),
+            },
+        })
+    }
+}
+
+pin_project! {
+    /// Leads to a response of `http`, and to an error without secrets.
+    #[derive(Debug)]
+    struct Opened<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F, E> Future for Opened<F>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: 'static,
+{
+    type Output = Result<http::Response<Body>, BareError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.project().inner.poll(cx));
+        Poll::Ready(result.map(opened).map_err(BareError::new))
+    }
+}
+
+/// reqwest finds the URL of a response that comes back from `http` in an
+/// extension, but does not put it there.
+fn opened(response: Response) -> http::Response<Body> {
+    let mut carrier = http::response::Builder::new().url(response.url().clone());
+    let mut response: http::Response<Body> = response.into();
+    if let Some(url) = carrier.extensions_mut() {
+        response.extensions_mut().extend(mem::take(url));
+    }
+    response
+}
+
+fn closed(response: http::Response<XRayBody<Body>>) -> Response {
+    response.map(Body::wrap).into()
+}
+
+/// An error as it is recorded: without the query and the user information of
+/// the URL, which reqwest's errors show.
+#[derive(Debug)]
+struct BareError<E> {
+    error: E,
+    /// The URL as it was.
+    url: Option<Url>,
+}
+
+impl<E: 'static> BareError<E> {
+    fn new(mut error: E) -> Self {
+        let url = url_mut(&mut error).map(|url| {
+            let mut bare = url.clone();
+            bare.set_query(None);
+            bare.set_fragment(None);
+            // These fail on URLs that have no place for them.
+            let _ = bare.set_username("");
+            let _ = bare.set_password(None);
+            mem::replace(url, bare)
+        });
+        Self { error, url }
+    }
+
+    fn whole(mut self) -> E {
+        if let (Some(url), Some(place)) = (self.url, url_mut(&mut self.error)) {
+            *place = url;
+        }
+        self.error
+    }
+}
+
+/// Of reqwest's own error, as it is or in a box, as most of tower's layers
+/// return it.
+fn url_mut(error: &mut (impl Any + 'static)) -> Option<&mut Url> {
+    let error: &mut dyn Any = error;
+    let own = if error.is::<reqwest::Error>() {
+        error.downcast_mut::<reqwest::Error>()
+    } else {
+        let boxed = error.downcast_mut::<Box<dyn std::error::Error + Send + Sync>>();
+        boxed.and_then(|error| error.downcast_mut())
+    };
+    own.and_then(reqwest::Error::url_mut)
+}
+
+/// The kind of errors that are recorded so.
+#[derive(Debug)]
+struct Bare<K>(PhantomData<fn() -> K>);
+
+impl<E: AnyError<K>, K> AnyError<Bare<K>> for BareError<E> {
+    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
+        self.error.as_error()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.error.kind()
+    }
+}

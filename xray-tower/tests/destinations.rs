@@ -1,0 +1,150 @@
+//! Who is told which trace a request is part of.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod common;
+
+use std::convert::Infallible;
+
+use common::{Plain, get, only, shape};
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use xray_core::document::Document;
+use xray_core::{Recorder, TraceHeader};
+use xray_tower::XRayClientLayer;
+
+const HEADERS: [&str; 3] = ["x-amzn-trace-id", "traceparent", "tracestate"];
+
+/// Answers with the headers it got.
+async fn echo(request: Request<Plain>) -> Result<Response<Plain>, Infallible> {
+    let mut response = Response::new(Plain::from("hello"));
+    *response.headers_mut() = request.headers().clone();
+    Ok(response)
+}
+
+/// What a host was sent, of requests that bring headers of an earlier hop, and
+/// what was recorded.
+async fn call(layer: XRayClientLayer, uri: &str, is_w3c: bool) -> (HeaderMap, Document) {
+    let (recorder, capture) = Recorder::capture("shop");
+    let traceparent = b"00-66f2a1c00123456789abcdef01234567-53995c3f42cd8ad8-01";
+    let incoming = TraceHeader::from_headers(None, is_w3c.then_some(traceparent), None);
+    let segment = recorder.segment("shop").header(&incoming).begin();
+    let mut request = get(uri);
+    for name in HEADERS {
+        let headers = request.headers_mut();
+        headers.append(name, "stale".parse().unwrap());
+    }
+    let response = segment.scope(layer.layer(service_fn(echo)).oneshot(request));
+    let (parts, body) = response.await.unwrap().into_parts();
+    body.collect().await.unwrap();
+    segment.close();
+    (parts.headers, only(&recorder, &capture))
+}
+
+/// Whether a host gets our header; if not, it gets none at all.
+async fn is_told(layer: &XRayClientLayer, uri: &str) -> bool {
+    let (headers, document) = call(layer.clone(), uri, false).await;
+    assert_eq!(document.subsegments.len(), 1, "recorded in any case: {uri}");
+    let values = headers.get_all("x-amzn-trace-id").iter();
+    let values: Vec<_> = values.map(|value| value.to_str().unwrap()).collect();
+    assert!(!values.contains(&"stale"), "{uri}");
+    !values.is_empty()
+}
+
+#[tokio::test]
+async fn every_host_but_providers_of_models_is_told() {
+    let layer = XRayClientLayer::new();
+    for (uri, told) in [
+        ("http://stock.example/7", true),
+        ("/7", true),
+        ("https://openai.com/", true),
+        ("https://myapi.openai.com/", true),
+        ("https://api.openai.com.example/", true),
+        (
+            "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke",
+            true,
+        ),
+        ("https://api.openai.com/v1/responses", false),
+        ("https://API.OpenAI.com:443/v1/responses", false),
+        ("https://api.openai.com./v1/responses", false),
+        ("https://key@api.openai.com/v1/responses", false),
+        ("https://eu.api.openai.com/v1/responses", false),
+        ("https://mine.openai.azure.com/openai", false),
+        ("https://api.anthropic.com/v1/messages", false),
+        ("https://generativelanguage.googleapis.com/v1beta", false),
+        ("https://api.cohere.com/v2/chat", false),
+        ("https://api.cohere.ai/v2/chat", false),
+        ("https://api.mistral.ai/v1", false),
+        ("https://api.groq.com/openai/v1", false),
+        ("https://openrouter.ai/api/v1", false),
+        ("https://api.together.xyz/v1", false),
+        ("https://api.deepseek.com/chat", false),
+        ("https://api.x.ai/v1", false),
+        ("https://api.perplexity.ai/chat", false),
+    ] {
+        assert_eq!(is_told(&layer, uri).await, told, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn an_allow_list_and_a_deny_list() {
+    let layer = XRayClientLayer::new()
+        .propagate_only_to(["*.shop.example", "*.anthropic.com"])
+        .propagate_only_to(["10.0.0.?", "::1"])
+        .never_propagate_to(["pay.shop.example"]);
+    for (uri, told) in [
+        ("http://stock.shop.example:80/7", true),
+        ("http://pay.shop.example/7", false),
+        ("http://shop.example/7", false),
+        ("http://shop.example.evil.example/7", false),
+        ("http://evil.example/.shop.example", false),
+        ("http://x.shop.example@evil.example/", false),
+        ("https://api.anthropic.com/v1/messages", false),
+        ("http://10.0.0.7/", true),
+        ("http://[::1]:80/", true),
+        ("/7", false),
+    ] {
+        assert_eq!(is_told(&layer, uri).await, told, "{uri}");
+    }
+    let nobody = XRayClientLayer::new().propagate_only_to([""; 0]);
+    assert!(!is_told(&nobody, "http://stock.shop.example/7").await);
+    let denied = XRayClientLayer::new().never_propagate_to(["*"]);
+    assert!(!is_told(&denied, "http://stock.shop.example/7").await);
+}
+
+#[tokio::test]
+async fn w3c_headers_go_where_ours_go() {
+    for (uri, is_w3c, sent) in [
+        ("http://stock.example/7", true, [true, true, false]),
+        ("http://stock.example/7", false, [true, true, true]),
+        ("http://api.x.ai/7", true, [false; 3]),
+        // Of somebody else, as in a request that came by X-Ray's header.
+        ("http://api.x.ai/7", false, [false, true, true]),
+    ] {
+        let (headers, _) = call(XRayClientLayer::new(), uri, is_w3c).await;
+        let found = HEADERS.map(|name| headers.contains_key(name));
+        assert_eq!(found, sent, "{uri} {is_w3c}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_the_same() {
+    let uri = "https://api.anthropic.com/v1/messages";
+    let (_, document) = call(XRayClientLayer::new(), uri, false).await;
+    assert_eq!(
+        shape(&document),
+        json!({
+            "name": "shop",
+            "subsegments": [{
+                "name": "api.anthropic.com",
+                "namespace": "remote",
+                "http": {
+                    "request": {"method": "GET", "url": uri},
+                    "response": {"status": 200, "content_length": 5},
+                },
+            }],
+        })
+    );
+}
