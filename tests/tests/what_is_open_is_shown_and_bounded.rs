@@ -51,12 +51,8 @@ fn long_work_is_in_progress_once_and_complete_once() {
     // What begins later is shown when it is old enough itself.
     let later = segment.begin_subsegment("later");
     assert!(daemon.wait_until(LONG, |all| shown(&id(&later), all)));
+    // Time enough to be shown again, if it were.
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(
-        daemon.received_count() as u64,
-        recorder.documents().sent,
-        "once each"
-    );
     segment.annotate("late", 2);
     let ids = [id(&segment), id(&child), id(&later)];
     let begun = recorder.entities();
@@ -168,11 +164,11 @@ fn what_was_given_up_is_closed_in_vain() {
     assert!(begun.elapsed() < LONG);
     assert_eq!(recorder.open(), 0);
     balance(&recorder);
+    accepted(&daemon, recorder.documents().sent as usize);
     let segments = daemon.documents();
     let segments = segments.iter().filter(|one| one.name == "many").count() as u64;
     assert_eq!(segments, alive);
     assert_eq!(recorder.entities().begun, 2_000);
-    accepted(&daemon, recorder.documents().sent as usize);
 }
 
 #[test]

@@ -291,7 +291,7 @@ impl RecorderBuilder {
         let address = environment.daemon_address.or(self.daemon_address.take());
         let address = address.unwrap_or_default();
         let queue = (self.queue_pieces, self.queue_bytes);
-        let watched = Watched::default();
+        let watched = Watched::new(self.show_after);
         let emitter: Box<dyn Emitter> =
             match std::mem::replace(&mut self.emission, Emission::Inline) {
                 // A recorder that is off needs no thread.
@@ -306,9 +306,8 @@ impl RecorderBuilder {
                 }
                 Emission::Custom(emitter) => emitter,
             };
-        let show_after = self.show_after;
         let recorder = self.assemble(emitter, environment.wrong);
-        watched.set(&recorder, show_after);
+        watched.set(&recorder);
         Ok(recorder)
     }
 

@@ -71,29 +71,37 @@ impl WorkerEmitter {
     }
 }
 
-/// The recorder whose open traces the thread looks after, once it is built.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Watched(Arc<OnceLock<(Weak<Core>, Duration)>>);
+/// The recorder whose open traces the thread looks after, once it is built. How
+/// often to look is known before: the thread may be the first to go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    age: Option<Duration>,
+    core: Arc<OnceLock<Weak<Core>>>,
+}
 
 impl Watched {
     /// Shows what has been open for `age`.
-    pub(crate) fn set(&self, recorder: &Recorder, age: Option<Duration>) {
-        if let Some(age) = age {
-            let _ = self.0.set((Arc::downgrade(&recorder.0), age));
+    pub(crate) fn new(age: Option<Duration>) -> Self {
+        Self {
+            age,
+            core: Arc::default(),
         }
+    }
+
+    pub(crate) fn set(&self, recorder: &Recorder) {
+        let _ = self.core.set(Arc::downgrade(&recorder.0));
     }
 
     /// How often to look.
     fn interval(&self) -> Option<Duration> {
-        let (_, age) = self.0.get()?;
-        Some((*age).max(Duration::from_millis(10)))
+        self.age.map(|age| age.max(Duration::from_millis(10)))
     }
 
     fn show_open(&self) {
-        if let Some((core, age)) = self.0.get()
-            && let Some(core) = core.upgrade()
+        if let Some(age) = self.age
+            && let Some(core) = self.core.get().and_then(Weak::upgrade)
         {
-            Recorder(core).show_open(*age);
+            Recorder(core).show_open(age);
         }
     }
 }
