@@ -133,6 +133,7 @@ fn hooked_documents_keep_what_they_say() {
         let segment = recorder.begin_segment("shop");
         segment.annotate("float", 0.1 + 0.2);
         segment.annotate("big", u64::MAX);
+        segment.annotate("bidi", "a\u{202e}b\u{7f}");
         segment.metadata("deep", serde_json::json!({"a": [1, {"b": null}]}));
         segment.record_fault(&std::io::Error::other("no tea"));
         segment.close();

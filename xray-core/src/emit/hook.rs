@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::document::Document;
+use crate::encode::json::harmless;
 use crate::ledger::Loss;
 use crate::limits;
 
@@ -55,14 +56,15 @@ impl Hooks {
                     return Err(Loss::HookDropped);
                 }
             }
-            serde_json::to_vec(&document).map_err(|_| Loss::Serialize)
+            let json = serde_json::to_string(&document).map_err(|_| Loss::Serialize)?;
+            Ok(harmless(json))
         }));
         let json = hooked.unwrap_or(Err(Loss::HookPanic))?;
         if json.len() > limit {
             return Err(Loss::TooLarge);
         }
         datagram.truncate(header);
-        datagram.extend_from_slice(&json);
+        datagram.extend_from_slice(json.as_bytes());
         Ok(())
     }
 }

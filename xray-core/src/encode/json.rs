@@ -176,7 +176,7 @@ pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
 
 /// Escapes in valid JSON what [`escaped`] escapes and serde_json does not; it
 /// can only stand inside a string.
-fn harmless(json: String) -> String {
+pub(crate) fn harmless(json: String) -> String {
     let is_plain = |c: char| {
         let mut bytes = [0; 4];
         c != '\x7f' && !is_hostile(c.encode_utf8(&mut bytes).as_bytes())
