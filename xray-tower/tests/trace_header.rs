@@ -133,3 +133,17 @@ async fn unsampled_work_is_passed_on_and_not_recorded() {
     none(&recorder, &capture);
     assert_eq!(recorder.entities().unsampled, 2);
 }
+
+/// T-21: ten thousand lines of 8 kB each. Only the first is looked at, and
+/// nothing of the others is kept or sent on.
+#[tokio::test]
+async fn the_work_does_not_grow_with_the_lines_of_a_header() {
+    let first = format!("Root={ROOT};Sampled=1");
+    let long = format!("Lineage={};Root=1-0-0", "x".repeat(8_000));
+    let mut lines = vec![("x-amzn-trace-id", &*first)];
+    lines.extend(std::iter::repeat_n(("x-amzn-trace-id", &*long), 10_000));
+    let (header, documents) = answer(&lines).await;
+    assert_eq!(header, format!("Root={ROOT}"));
+    assert_eq!(documents[0].trace_id.as_deref(), Some(ROOT));
+    assert!(!format!("{documents:?}").contains("xxxx"));
+}
