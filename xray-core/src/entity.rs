@@ -249,6 +249,7 @@ impl Entity {
 
     /// Records a member of the `aws` block: of a call, `operation`, `region`,
     /// `request_id`, `table_name` and the like; of a segment, what it runs on.
+    /// `None` and `null` within the value are left out.
     /// `xray` is written by the recorder itself and is left out.
     ///
     /// Source: [segment documents, AWS resource data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-aws).
@@ -258,7 +259,9 @@ impl Entity {
         }
         self.recorded(|trace, place| {
             let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
-            trace.put_json(place, Field::Aws, ("", key), &json);
+            if let Some(json) = crate::encode::json::without_nulls(json) {
+                trace.put_json(place, Field::Aws, ("", key), &json);
+            }
         });
     }
 

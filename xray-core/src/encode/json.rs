@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::ledger::Ledger;
 use crate::limits;
@@ -195,6 +196,31 @@ pub(crate) fn harmless(json: String) -> String {
     out
 }
 
+/// Leaves `null`s out, which readers of a document's own members may trip
+/// over. `None` when nothing is left.
+pub(crate) fn without_nulls(json: String) -> Option<String> {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Array(items) => {
+                items.retain(|item| !item.is_null());
+                items.iter_mut().for_each(strip);
+            }
+            Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                members.values_mut().for_each(strip);
+            }
+            _ => {}
+        }
+    }
+    if !json.contains("null") {
+        return Some(json);
+    }
+    // No deeper than `limits::METADATA_DEPTH`, so recursion is safe.
+    let mut value: Value = serde_json::from_str(&json).ok()?;
+    strip(&mut value);
+    (!value.is_null()).then(|| harmless(value.to_string()))
+}
+
 /// How deep objects and arrays are nested in valid JSON.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
@@ -258,6 +284,22 @@ mod tests {
             } else {
                 prop_assert!(serde_json::from_str::<String>(&json).is_ok());
             }
+        }
+    }
+
+    #[test]
+    fn nulls_are_left_out_at_any_depth() {
+        for (json, expected) in [
+            ("null", None),
+            (r#""null""#, Some(r#""null""#)),
+            (r#"{"a":null,"b":[null,{"c":null}]}"#, Some(r#"{"b":[{}]}"#)),
+            ("[1]", Some("[1]")),
+        ] {
+            assert_eq!(
+                without_nulls(json.to_owned()).as_deref(),
+                expected,
+                "{json}"
+            );
         }
     }
 

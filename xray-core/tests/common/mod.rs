@@ -54,13 +54,26 @@ impl Emitter for Pieces {
 /// to be one.
 #[track_caller]
 pub(crate) fn written(piece: Piece, limit: usize) -> Vec<Value> {
-    let mut documents = Vec::new();
+    let (mut documents, mut texts) = (Vec::new(), Vec::new());
     piece.send_documents(limit, |json| {
         assert!(json.len() <= limit, "{} bytes exceed {limit}", json.len());
+        texts.push(json.to_vec());
         documents.push(serde_json::from_slice(json).unwrap());
         Ok(())
     });
+    // On a stack of its own: some callers have a small one on purpose.
+    std::thread::scope(|scope| {
+        let checked = scope.spawn(|| texts.iter().for_each(|json| accepted(json)));
+        checked.join().unwrap();
+    });
     documents
+}
+
+/// Fails unless the daemon and the collector take the document.
+pub(crate) fn accepted(json: &[u8]) {
+    if let Err(violations) = xray_local::check_document(json) {
+        panic!("{violations:?} in {}", String::from_utf8_lossy(json));
+    }
 }
 
 /// Where an entity belongs, and what it says without its children.

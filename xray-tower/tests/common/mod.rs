@@ -44,6 +44,10 @@ pub(crate) fn assert_balanced(recorder: &Recorder) {
 /// The books balance and this is all that was sent: one document.
 pub(crate) fn only(recorder: &Recorder, capture: &Capture) -> Document {
     assert_balanced(recorder);
+    for json in capture.json() {
+        let checked = xray_local::check_document(&json);
+        assert!(checked.is_ok(), "{checked:?}");
+    }
     let mut documents = capture.documents();
     assert_eq!(documents.len(), 1, "{documents:#?}");
     documents.remove(0)
