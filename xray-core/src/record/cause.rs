@@ -93,7 +93,7 @@ impl<'a> ExceptionReport<'a> {
     #[must_use]
     pub fn frame(mut self, path: &str, line: u32, label: &str) -> Self {
         if self.stack.len() == limits::STACK_FRAMES {
-            self.truncated += 1;
+            self.truncated = self.truncated.saturating_add(1);
         } else {
             let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES));
             self.stack.push(Frame {
@@ -108,7 +108,7 @@ impl<'a> ExceptionReport<'a> {
     /// Frames that were left out by whoever reports.
     #[must_use]
     pub fn truncated(mut self, frames: u32) -> Self {
-        self.truncated += frames;
+        self.truncated = self.truncated.saturating_add(frames);
         self
     }
 
