@@ -341,3 +341,34 @@ fn frames_that_were_left_out_are_counted_to_the_end_and_no_further() {
     assert_eq!(exceptions[0].truncated, Some(u32::MAX));
     balance(&recorder);
 }
+
+/// Fails, and then fails to say why.
+#[derive(Debug)]
+struct Baseless;
+
+impl fmt::Display for Baseless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("baseless")
+    }
+}
+
+impl Error for Baseless {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        panic!("no source")
+    }
+}
+
+#[test]
+fn a_source_that_panics_ends_the_chain() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    segment.record_fault(&Baseless);
+    segment.close();
+    let documents = capture.documents();
+    assert!(documents[0].fault);
+    let [exception] = documents[0].exceptions() else {
+        panic!("{documents:?}");
+    };
+    assert_eq!(exception.message.as_deref(), Some("baseless"));
+    balance(&recorder);
+}

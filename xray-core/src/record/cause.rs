@@ -181,7 +181,7 @@ impl Cause {
                 truncated: 0,
                 skipped: 0,
             });
-            link = error.source();
+            link = source(error);
         }
         match chain.first() {
             Some(first) => {
@@ -241,6 +241,12 @@ fn message(error: &dyn Error) -> String {
         Ok(text) => cut(&text, limits::MESSAGE_BYTES),
         Err(_) => "the error's own message panicked".to_owned(),
     }
+}
+
+/// So may a `source`: the chain ends there.
+fn source(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    catch_unwind(AssertUnwindSafe(|| error.source())).unwrap_or_default()
 }
 
 fn cut(text: &str, limit: usize) -> String {
