@@ -10,8 +10,10 @@ use crate::record::trace::Trace;
 #[derive(Debug)]
 pub(crate) struct Live {
     stripes: Vec<Mutex<Stripe>>,
-    /// Traces in one stripe at most.
+    /// Traces in all stripes at most.
     limit: usize,
+    /// While each stripe has fewer, the limit is far.
+    share: usize,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,8 @@ impl Live {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             stripes: (0..stripes()).map(|_| Mutex::default()).collect(),
-            limit: limit.div_ceil(stripes()).max(1),
+            limit: limit.max(1),
+            share: limit.div_ceil(stripes()).max(1),
         }
     }
 
@@ -50,14 +53,25 @@ impl Live {
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Traces that are listed. Never asked for while a stripe is locked.
+    fn len(&self) -> usize {
+        let stripes = 0..self.stripes.len();
+        stripes.map(|stripe| self.lock(stripe).len()).sum()
+    }
+
+    /// Where the limit is reached, the oldest of the stripe are given up: a
+    /// thread alone has all of it, and stripes below their share look at no
+    /// other, so that there may be more for a while, but never twice as many.
     pub(crate) fn insert(&self, trace: Weak<Trace>) -> Place {
         let stripe = stripe();
         let mut live = self.lock(stripe);
-        if live.entries.len() - live.free.len() >= self.limit {
-            let oldest = live.take_oldest();
+        if live.len() >= self.share {
             drop(live);
-            for trace in oldest {
-                trace.give_up();
+            if self.len() >= self.limit {
+                let oldest = self.lock(stripe).take_oldest();
+                for trace in oldest {
+                    trace.give_up();
+                }
             }
             live = self.lock(stripe);
         }
@@ -93,6 +107,10 @@ impl Live {
 }
 
 impl Stripe {
+    fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
     fn take(&mut self, at: usize, number: u64) -> Option<Weak<Trace>> {
         let entry = self.entries[at].take_if(|entry| entry.number == number)?;
         self.free.push(at);
@@ -112,5 +130,30 @@ impl Stripe {
             .into_iter()
             .filter_map(|(number, at)| self.take(at, number));
         oldest.filter_map(|trace| trace.upgrade()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Recorder;
+    use crate::emit::capture::Capture;
+    use crate::sampling::Always;
+
+    #[test]
+    fn one_thread_may_have_all_that_may_be_open() {
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .emitter(Capture::new(64_000))
+            .open_limits(100, 10)
+            .build()
+            .unwrap();
+        let open: Vec<_> = (0..100).map(|_| recorder.begin_segment("many")).collect();
+        assert_eq!(recorder.open(), open.len());
+        let one_more = recorder.begin_segment("one more");
+        assert!(recorder.open() <= 100);
+        assert!(recorder.entities().open > 90);
+        drop((one_more, open));
+        assert!(recorder.entities().is_balanced());
     }
 }

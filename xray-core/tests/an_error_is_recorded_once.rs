@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use common::balance;
 use xray_core::document::{Cause, Document, Exception};
-use xray_core::{Capture, Recorder, TraceExt};
+use xray_core::{Capture, Class, ExceptionReport, Recorder, TraceExt};
 
 fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -325,4 +325,50 @@ fn an_error_whose_text_panics_harms_nobody() {
         said(&document.exceptions()[0]).1,
         "the error's own message panicked"
     );
+}
+
+#[test]
+fn frames_that_were_left_out_are_counted_to_the_end_and_no_further() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let report = ExceptionReport::new("Error", "no tea").frame("tea.py", 7, "brew");
+    let report = report.truncated(u32::MAX).truncated(1);
+    segment.report_exception(&report, Class::Fault);
+    // Its stack has to go, too.
+    segment.metadata("m", "m".repeat(63_900));
+    segment.close();
+    let exceptions = capture.documents()[0].exceptions().to_vec();
+    assert_eq!(exceptions[0].truncated, Some(u32::MAX));
+    balance(&recorder);
+}
+
+/// Fails, and then fails to say why.
+#[derive(Debug)]
+struct Baseless;
+
+impl fmt::Display for Baseless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("baseless")
+    }
+}
+
+impl Error for Baseless {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        panic!("no source")
+    }
+}
+
+#[test]
+fn a_source_that_panics_ends_the_chain() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    segment.record_fault(&Baseless);
+    segment.close();
+    let documents = capture.documents();
+    assert!(documents[0].fault);
+    let [exception] = documents[0].exceptions() else {
+        panic!("{documents:?}");
+    };
+    assert_eq!(exception.message.as_deref(), Some("baseless"));
+    balance(&recorder);
 }

@@ -123,7 +123,8 @@ impl Queue {
     /// For the emission thread: waits for pieces and moves some to `batch`; none
     /// of them when `at_most` is over.
     pub(super) fn take(&self, batch: &mut VecDeque<Piece>, at_most: Option<Duration>) -> Next {
-        let until = at_most.map(|time| Instant::now() + time);
+        // No end where the clock cannot count as far as asked.
+        let until = at_most.and_then(|time| Instant::now().checked_add(time));
         let mut naps = 0;
         let mut state = self.lock();
         loop {

@@ -279,6 +279,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_age_beyond_all_clocks_shows_nothing_and_loses_nothing() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .daemon_address(socket.local_addr().unwrap())
+            .show_after(Some(Duration::MAX))
+            .build()
+            .unwrap();
+        recorder.begin_segment("shop").close();
+        let flushed = recorder.flush(Duration::from_secs(10)).wait();
+        assert!(flushed.is_complete());
+        assert_eq!(recorder.documents().sent, 1, "{:?}", recorder.documents());
+    }
+
     /// T-14, a network whose largest datagram is that of macOS.
     #[test]
     fn a_network_that_takes_less_gets_smaller_documents_and_loses_none() {

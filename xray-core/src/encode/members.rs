@@ -303,7 +303,7 @@ impl<'a> Members<'a> {
             self.stack(&exception.stack);
         } else if !exception.stack.is_empty() {
             self.trimmed += 1;
-            truncated += exception.stack.len() as u32;
+            truncated = truncated.saturating_add(exception.stack.len() as u32);
         }
         for (name, count) in [("truncated", truncated), ("skipped", exception.skipped)] {
             if count > 0 {

@@ -93,7 +93,7 @@ impl<'a> ExceptionReport<'a> {
     #[must_use]
     pub fn frame(mut self, path: &str, line: u32, label: &str) -> Self {
         if self.stack.len() == limits::STACK_FRAMES {
-            self.truncated += 1;
+            self.truncated = self.truncated.saturating_add(1);
         } else {
             let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES));
             self.stack.push(Frame {
@@ -108,7 +108,7 @@ impl<'a> ExceptionReport<'a> {
     /// Frames that were left out by whoever reports.
     #[must_use]
     pub fn truncated(mut self, frames: u32) -> Self {
-        self.truncated += frames;
+        self.truncated = self.truncated.saturating_add(frames);
         self
     }
 
@@ -181,7 +181,7 @@ impl Cause {
                 truncated: 0,
                 skipped: 0,
             });
-            link = error.source();
+            link = source(error);
         }
         match chain.first() {
             Some(first) => {
@@ -241,6 +241,12 @@ fn message(error: &dyn Error) -> String {
         Ok(text) => cut(&text, limits::MESSAGE_BYTES),
         Err(_) => "the error's own message panicked".to_owned(),
     }
+}
+
+/// So may a `source`: the chain ends there.
+fn source(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    catch_unwind(AssertUnwindSafe(|| error.source())).unwrap_or_default()
 }
 
 fn cut(text: &str, limit: usize) -> String {
