@@ -234,7 +234,11 @@ impl Record {
             };
             (namespace.len(), both)
         };
-        let bytes = (stored_key.len() + stored.bytes() + 12) as u32;
+        let stored_bytes = match stored {
+            Stored::Exception(index) => self.exceptions[index as usize].bytes(),
+            plain => plain.bytes(),
+        };
+        let bytes = (stored_key.len() + stored_bytes + 12) as u32;
         let index = self.values.len() as ValueIndex;
         let owner = self.node_mut(node);
         let older = std::mem::replace(&mut owner.newest, index);
