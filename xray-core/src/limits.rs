@@ -61,8 +61,8 @@ pub(crate) const FRAME_BYTES: usize = 250;
 /// Links followed in a chain of sources.
 pub(crate) const EXCEPTIONS: usize = 16;
 
-/// Text one record holds before further text is cut to nothing: keeps offsets
-/// in 32 bits and an entity that is annotated for ever within bounds.
+/// Text one record holds before further values are left out: keeps offsets in
+/// 32 bits and an entity that is annotated for ever within bounds.
 pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
 
 /// Bytes of each document that are left to hooks, where there are any.

@@ -157,3 +157,29 @@ fn hooked_documents_keep_what_they_say() {
         without_ids(&without.json()[0])
     );
 }
+
+/// Sent inline, a document of a hook's own would wait for the one it came from.
+#[test]
+fn what_a_hook_does_is_not_traced() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let recorder = Recorder::builder("shop")
+            .ignore_environment()
+            .sampler(Always)
+            .send_inline()
+            .hook(|_| {
+                xray_core::current().in_subsegment("in a hook", |_| ());
+                Keep::Send
+            })
+            .build()
+            .expect("nothing in it can fail");
+        let segment = recorder.begin_segment("shop");
+        let here = segment.clone();
+        here.run(|| segment.close());
+        tell.send((recorder.documents(), recorder.entities()))
+    });
+    let told = told.recv_timeout(std::time::Duration::from_secs(10));
+    let (documents, entities) = told.expect("the hook waits for itself");
+    assert_eq!((documents.created, documents.queued), (1, 0));
+    assert_eq!((entities.begun, entities.unsampled), (2, 1));
+}

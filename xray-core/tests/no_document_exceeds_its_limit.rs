@@ -11,7 +11,7 @@ mod common;
 use common::{Pieces, balance, builder, rejoin, written};
 use proptest::prelude::*;
 use serde_json::Value;
-use xray_core::{Entity, Loss, Recorder, Subsegment};
+use xray_core::{Class, Entity, ExceptionReport, Loss, Recorder, Subsegment};
 
 /// Members that stand in an outermost object only may take this much; whatever
 /// fits beside them is never trimmed.
@@ -304,4 +304,44 @@ proptest! {
         prop_assert_eq!(recorder.events().trimmed, trimmed);
         balance(&recorder);
     }
+}
+
+#[test]
+fn what_comes_when_a_record_is_full_is_left_out_whole() {
+    let (_, document, _) = one(64_000, |segment| {
+        segment.annotate("before", 1);
+        let name = "n".repeat(800);
+        for _ in 0..(64 << 20) / name.len() {
+            segment.set_name(&name);
+        }
+        segment.annotate("behind", 2);
+        segment.metadata("behind", "value");
+        segment.link(segment.trace_id().unwrap(), segment.id().unwrap());
+    });
+    let document = document.unwrap();
+    assert_eq!(document["annotations"], serde_json::json!({"before": 1}));
+    assert!(document.get("metadata").is_none() && document.get("links").is_none());
+}
+
+/// The queue is bounded by what its pieces are estimated to take.
+#[test]
+fn the_estimate_knows_how_large_an_exception_is() {
+    let pieces = Pieces::default();
+    let recorder = builder(pieces.clone()).build().unwrap();
+    let segment = recorder.begin_segment("shop");
+    let text = "t".repeat(250);
+    let report = (0..50).fold(ExceptionReport::new("Error", &text), |report, line| {
+        report.frame(&text, line, &text)
+    });
+    segment.report_exception(&report, Class::Fault);
+    segment.close();
+    for piece in pieces.take() {
+        let estimated = piece.estimated_bytes();
+        let bytes = written(piece, 64_000)[0].to_string().len();
+        assert!(
+            (bytes * 9 / 10..bytes * 11 / 10).contains(&estimated),
+            "{estimated} for {bytes}"
+        );
+    }
+    balance(&recorder);
 }

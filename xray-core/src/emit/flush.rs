@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -87,7 +88,9 @@ impl Future for Flush {
                 // can starve it.
                 let waiter = thread::Builder::new().name("xray-flush".to_owned());
                 let spawned = waiter.spawn(move || {
-                    let flushed = wait();
+                    // Whoever awaits is answered even then.
+                    let flushed = catch_unwind(AssertUnwindSafe(wait));
+                    let flushed = flushed.unwrap_or(Flushed::leaving(1));
                     let mut state = lock(&answer.0);
                     state.flushed = Some(flushed);
                     let waker = state.waker.take();
@@ -126,5 +129,27 @@ fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
 impl fmt::Debug for Flush {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Flush")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_wait_that_panics_is_no_complete_flush() {
+        let mut flush = Flush::by(|| panic!("no tea"));
+        let mut context = Context::from_waker(Waker::noop());
+        let begun = Instant::now();
+        let flushed = loop {
+            if let Poll::Ready(flushed) = Pin::new(&mut flush).poll(&mut context) {
+                break flushed;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "nobody answers");
+            thread::yield_now();
+        };
+        assert!(!flushed.is_complete());
     }
 }

@@ -25,6 +25,17 @@ pub(crate) struct Exception {
     pub(crate) skipped: u32,
 }
 
+impl Exception {
+    /// Estimate of its written size.
+    pub(super) fn bytes(&self) -> usize {
+        let frames = self.stack.iter();
+        let stack: usize = frames
+            .map(|frame| 32 + frame.path.len() + frame.label.len())
+            .sum();
+        64 + self.kind.len() + self.message.len() + stack
+    }
+}
+
 /// One frame of a stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {

@@ -215,11 +215,17 @@ impl Record {
         self.node_mut(node).name = name;
     }
 
+    /// Where the arena is full, or has no room for a longest key, nothing is
+    /// added: a key or a text that was cut there would say something else.
     fn push(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
+        const ROOM: usize = limits::NAMESPACE_BYTES + limits::KEY_BYTES;
+        if self.text.len() + ROOM > limits::RECORD_TEXT_BYTES {
+            return;
+        }
         let (split, stored_key) = if key.0.is_empty() && key.1.is_empty() {
             (0, Text::default())
         } else {
-            // What was stored counts: the arena may be full.
+            // What was stored counts: either may be cut.
             let namespace = self.store(key.0, limits::NAMESPACE_BYTES);
             let key = self.store(key.1, limits::KEY_BYTES);
             let both = Text {
@@ -228,7 +234,11 @@ impl Record {
             };
             (namespace.len(), both)
         };
-        let bytes = (stored_key.len() + stored.bytes() + 12) as u32;
+        let stored_bytes = match stored {
+            Stored::Exception(index) => self.exceptions[index as usize].bytes(),
+            plain => plain.bytes(),
+        };
+        let bytes = (stored_key.len() + stored_bytes + 12) as u32;
         let index = self.values.len() as ValueIndex;
         let owner = self.node_mut(node);
         let older = std::mem::replace(&mut owner.newest, index);

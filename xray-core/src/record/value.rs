@@ -46,13 +46,12 @@ pub(crate) enum Stored {
 }
 
 impl Stored {
-    /// Estimate of its written size.
+    /// Estimate of its written size; an exception knows its own.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Text(text) | Self::Json(text) => text.len(),
             Self::Integer(_) | Self::Unsigned(_) | Self::Float(_) | Self::Boolean(_) => 8,
-            Self::Id(_) => 20,
-            Self::Exception(_) => 256,
+            Self::Id(_) | Self::Exception(_) => 20,
         }
     }
 }
