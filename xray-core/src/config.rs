@@ -220,7 +220,9 @@ impl RecorderBuilder {
     /// in this recorder, and segments and subsegments in one trace. Of too many
     /// traces the oldest is given up, as `limit_open`; what is begun in a trace
     /// that is full is not recorded, as `limit_children`, and what it calls gets
-    /// the header of its parent. Defaults to 100,000 and 250,000.
+    /// the header of its parent. Traces are counted by threads apart, so where
+    /// many begin them at once there may be up to twice as many for a while.
+    /// Defaults to 100,000 and 250,000.
     pub fn open_limits(mut self, traces: usize, entities: usize) -> Self {
         self.open = OpenLimits {
             open_traces: traces,

@@ -54,16 +54,12 @@ pub(crate) fn report(kind: Report, text: &dyn fmt::Display) {
             .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
         swap.is_ok()
     };
-    if !due || !won() {
+    let speaking = || SPEAKING.try_with(Cell::get).unwrap_or(true);
+    if !due || speaking() || !won() {
         limit.silent.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let speaking = SPEAKING
-        .try_with(|speaking| speaking.replace(true))
-        .unwrap_or(true);
-    if speaking {
-        return;
-    }
+    let _ = SPEAKING.try_with(|speaking| speaking.set(true));
     let silent = limit.silent.swap(0, Ordering::Relaxed);
     let spoken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         crate::context::suppressed_entity().run(|| write(text, silent));
