@@ -159,6 +159,11 @@ impl Queue {
         }
     }
 
+    /// For the emission thread: whether the time of a shutdown is over.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.lock().mode, Mode::Closing(end) if Instant::now() >= end)
+    }
+
     /// For the emission thread: one piece is done with, whole unless the time
     /// was over.
     pub(super) fn finish(&self, in_time: bool) {

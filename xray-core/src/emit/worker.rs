@@ -54,8 +54,13 @@ impl WorkerEmitter {
             let mut batch = VecDeque::new();
             let mut looked = Instant::now();
             while queue.take(&mut batch, watched.interval()) == Next::Send {
-                while let Some(piece) = batch.pop_front() {
-                    let in_time = sender.send(piece, &mut Waits::Thread(queue, &mut bucket));
+                while let Some(mut piece) = batch.pop_front() {
+                    let in_time = if queue.is_over() {
+                        piece.lose(Loss::Shutdown); // not worth packing any more
+                        false
+                    } else {
+                        sender.send(piece, &mut Waits::Thread(queue, &mut bucket))
+                    };
                     queue.finish(in_time);
                 }
                 if watched
@@ -129,7 +134,7 @@ impl Emitter for WorkerEmitter {
     fn shutdown(&self, timeout: Duration) -> Flush {
         let (queue, deadline) = (self.queue.clone(), deadline(timeout));
         // The thread ends a little earlier, so that it has told what it lost.
-        let margin = (timeout / 4).min(Duration::from_millis(20));
+        let margin = (timeout / 4).min(Duration::from_millis(100));
         queue.close(deadline.checked_sub(margin).unwrap_or(deadline));
         Flush::by(move || queue.wait_closed(deadline))
     }
@@ -165,7 +170,6 @@ pub(super) struct Sender {
 impl Sender {
     /// Packs and sends; `false` when a shutdown's time was over before.
     pub(super) fn send(&mut self, mut piece: Piece, waits: &mut Waits<'_>) -> bool {
-        let mut in_time = true;
         self.packer.plan(&mut piece, self.limit);
         while let Some(packed) = self.packer.next(&piece) {
             let (entities, bytes) = (packed.entities, packed.datagram.len());
@@ -185,11 +189,15 @@ impl Sender {
                     }
                 }
             };
-            in_time &= verdict != Err(Loss::Shutdown);
             piece.decide(entities, verdict);
+            if verdict == Err(Loss::Shutdown) {
+                // Its time is over: the rest goes the same way, at once.
+                piece.lose(Loss::Shutdown);
+                return false;
+            }
             self.packer.advance(&mut piece);
         }
-        in_time
+        true
     }
 }
 
