@@ -312,47 +312,41 @@ impl Record {
     }
 
     /// Splits off everything closed. Open nodes go on in `self` with their
-    /// values; `moved` hears the old and new place of each. Costs as much as
-    /// there is open, nothing for what is closed.
-    fn split_closed(&mut self, mut moved: impl FnMut(NodeIndex, NodeIndex)) -> Self {
-        let mut rest = Self::default();
-        // A parent stands before its children, so it has its new place first.
-        let mut places: Vec<(NodeIndex, NodeIndex)> = Vec::new();
-        for old in self.indices() {
-            if self.node(old).state != State::Open {
-                continue;
-            }
-            let parent = self.node(old).parent().and_then(|parent| {
-                let at = places.binary_search_by_key(&parent, |place| place.0);
-                at.ok().map(|at| places[at].1)
-            });
-            let new = self.copy_to(&mut rest, old, parent);
-            self.node_mut(old).state = State::Moved;
-            places.push((old, new));
-            moved(old, new);
-        }
-        std::mem::replace(self, rest)
+    /// values; also returns the old and new place of each, in order.
+    fn split_closed(&mut self) -> (Self, Vec<Moved>) {
+        let (rest, places) = self.copy_open(|_| true, |node| node.state = State::Moved);
+        (std::mem::replace(self, rest), places)
     }
 
     /// Copies what has been open since `before` and was not shown yet, and
     /// marks it as shown. `None` when there is nothing of the kind.
     fn show_open(&mut self, before: i64) -> Option<Self> {
-        let mut shown = Self::default();
-        let mut places: Vec<(NodeIndex, NodeIndex)> = Vec::new();
+        let due = |node: &Node| !node.shown && node.start <= before;
+        let (shown, places) = self.copy_open(due, |node| node.shown = true);
+        (!places.is_empty()).then_some(shown)
+    }
+
+    /// Copies the open nodes that are `wanted` to a record of their own, below
+    /// each other as here, and marks the originals.
+    fn copy_open(
+        &mut self,
+        wanted: impl Fn(&Node) -> bool,
+        mark: impl Fn(&mut Node),
+    ) -> (Self, Vec<Moved>) {
+        let mut copies = Self::default();
+        // A parent stands before its children, so it has its new place first.
+        let mut places: Vec<Moved> = Vec::new();
         for old in self.indices() {
             let node = self.node(old);
-            if node.state != State::Open || node.shown || node.start > before {
+            if node.state != State::Open || !wanted(node) {
                 continue;
             }
-            let parent = node.parent().and_then(|parent| {
-                let at = places.binary_search_by_key(&parent, |place| place.0);
-                at.ok().map(|at| places[at].1)
-            });
-            let new = self.copy_to(&mut shown, old, parent);
-            self.node_mut(old).shown = true;
+            let parent = node.parent().and_then(|parent| moved_to(&places, parent));
+            let new = self.copy_to(&mut copies, old, parent);
+            mark(self.node_mut(old));
             places.push((old, new));
         }
-        (!places.is_empty()).then_some(shown)
+        (copies, places)
     }
 
     /// Copies a node with its values, but not its children.
@@ -383,6 +377,15 @@ impl Record {
         }
         new
     }
+}
+
+/// The old and the new place of a node that was copied.
+type Moved = (NodeIndex, NodeIndex);
+
+/// Where a node went, of places in order.
+fn moved_to(places: &[Moved], old: NodeIndex) -> Option<NodeIndex> {
+    let at = places.binary_search_by_key(&old, |place| place.0);
+    at.ok().map(|at| places[at].1)
 }
 
 /// The longest prefix of at most `limit` bytes that ends between characters.

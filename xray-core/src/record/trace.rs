@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
+use super::moved_to;
 use super::value::Tallied;
 use super::{
     AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Record, Seen, State as NodeState,
@@ -569,11 +570,10 @@ impl State {
         if self.open_count() == 0 {
             return (std::mem::take(&mut self.record), closed);
         }
-        let mut places = Vec::new();
-        let record = self.record.split_closed(|old, new| places.push((old, new)));
+        let (record, places) = self.record.split_closed();
         for slot in self.open.iter_mut().filter(|slot| slot.id.is_some()) {
-            if let Ok(at) = places.binary_search_by_key(&slot.node, |place| place.0) {
-                slot.node = places[at].1;
+            if let Some(place) = moved_to(&places, slot.node) {
+                slot.node = place;
             }
         }
         (record, closed)
