@@ -15,7 +15,9 @@ use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
 use crate::record::trace::{Key, Trace, panic_message};
-use crate::record::{AnnotationValue, AnyError, ExceptionReport, Field, Flags, Stored, Tally};
+use crate::record::{
+    AnnotationValue, AnyError, ExceptionReport, Field, Flags, NodeIndex, Record, Stored, Tally,
+};
 use crate::recorder::Core;
 use crate::sql::Sql;
 use crate::{SegmentId, TraceId};
@@ -196,7 +198,7 @@ impl Entity {
 
     /// Sets the name, in place of the one it was begun with.
     pub fn set_name(&self, name: &str) {
-        self.recorded(|trace, key| trace.rename(key, name));
+        self.write(|record, node| record.rename(node, name));
     }
 
     /// Records an indexed value: up to 1,000 characters of text, a number or a
@@ -204,7 +206,10 @@ impl Entity {
     /// the later holds. Characters outside `A-Z a-z 0-9 _ .` in the key become
     /// `_`. X-Ray indexes 50 a trace.
     pub fn annotate<'a>(&self, key: &str, value: impl Into<AnnotationValue<'a>>) {
-        self.recorded(|trace, place| trace.annotate(place, key, &value.into()));
+        if let Inner::Recorded(trace, place) = &self.0 {
+            let value = value.into();
+            trace.write(*place, |record, node| record.annotate(node, key, &value));
+        }
     }
 
     /// Joins a value to the annotation of that key: sums, maxima and marks
@@ -232,19 +237,21 @@ impl Entity {
             } else {
                 namespace
             };
-            trace.put_json(place, Field::Metadata, (namespace, key), &json);
+            trace.write(place, |record, node| {
+                record.push_json(node, Field::Metadata, (namespace, key), &json);
+            });
         });
     }
 
     /// Records the request side of the `http` block.
     pub fn http_request(&self, request: &HttpRequest<'_>) {
-        self.recorded(|trace, key| request.record(trace, key));
+        self.write(|record, node| request.record(record, node));
     }
 
     /// Records the response side of the `http` block. Flags are set apart, by
     /// [`mark`](Self::mark).
     pub fn http_response(&self, response: HttpResponse) {
-        self.recorded(|trace, key| response.record(trace, key));
+        self.write(|record, node| response.record(record, node));
     }
 
     /// Records a member of the `aws` block: of a call, `operation`, `region`,
@@ -260,14 +267,16 @@ impl Entity {
         self.recorded(|trace, place| {
             let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
             if let Some(json) = crate::encode::json::without_nulls(json) {
-                trace.put_json(place, Field::Aws, ("", key), &json);
+                trace.write(place, |record, node| {
+                    record.push_json(node, Field::Aws, ("", key), &json);
+                });
             }
         });
     }
 
     /// Records what is known of a query.
     pub fn sql(&self, sql: &Sql<'_>) {
-        self.recorded(|trace, key| sql.record(trace, key));
+        self.write(|record, node| sql.record(record, node));
     }
 
     /// Links the segment to one of another trace, such as the message that is
@@ -276,7 +285,9 @@ impl Entity {
     pub fn link(&self, trace_id: TraceId, id: SegmentId) {
         self.recorded(|trace, key| {
             let link = format!("{trace_id}@{id}");
-            trace.put_text(trace.top(key), Field::Link, "", &link, usize::MAX);
+            trace.write_to_top(key, |record, node| {
+                record.push_text(node, Field::Link, &link, usize::MAX);
+            });
         });
     }
 
@@ -350,8 +361,8 @@ impl Entity {
 
     /// Names siblings that had to be done before this one could begin.
     pub fn add_precursor(&self, id: SegmentId) {
-        self.recorded(|trace, key| {
-            trace.put(key, Field::Precursor, "", Stored::Id(id.get()));
+        self.write(|record, node| {
+            record.push(node, Field::Precursor, Stored::Id(id.get()));
         });
     }
 
@@ -375,7 +386,9 @@ impl Entity {
 
     fn on_segment(&self, field: Field, text: &str) {
         self.recorded(|trace, key| {
-            trace.put_text(trace.top(key), field, "", text, limits::STRING_BYTES);
+            trace.write_to_top(key, |record, node| {
+                record.push_text(node, field, text, limits::STRING_BYTES);
+            });
         });
     }
 
@@ -391,6 +404,11 @@ impl Entity {
             _ => None,
         };
         Hold(trace)
+    }
+
+    /// Writes with the trace locked: nothing of a user's may be called.
+    fn write(&self, write: impl FnOnce(&mut Record, NodeIndex)) {
+        self.recorded(|trace, key| trace.write(key, write));
     }
 
     pub(crate) fn recorded(&self, write: impl FnOnce(&Trace, Key)) {

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::limits;
-use crate::record::trace::{Key, Trace};
-use crate::record::{Field, Stored};
+use crate::record::{Field, NodeIndex, Record, Stored};
 
 /// The request side of the `http` block.
 ///
@@ -75,9 +74,9 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    pub(crate) fn record(&self, trace: &Trace, key: Key) {
-        let put = |field, text: &str| {
-            trace.put_text(key, field, "", text, limits::STRING_BYTES);
+    pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
+        let mut put = |field, text: &str| {
+            record.push_text(node, field, text, limits::STRING_BYTES);
         };
         put(Field::HttpMethod, self.method);
         let (origin, path) = without_secrets(self.url);
@@ -92,12 +91,7 @@ impl<'a> HttpRequest<'a> {
         if let Some(client_ip) = self.client_ip {
             put(Field::HttpClientIp, client_ip);
             // Said in either case, as a later request replaces an earlier one.
-            trace.put(
-                key,
-                Field::HttpForwarded,
-                "",
-                Stored::Boolean(self.forwarded),
-            );
+            record.push(node, Field::HttpForwarded, Stored::Boolean(self.forwarded));
         }
     }
 }
@@ -140,8 +134,8 @@ impl HttpResponse {
         self.status
     }
 
-    pub(crate) fn record(self, trace: &Trace, key: Key) {
-        let put = |field, number| trace.put(key, field, "", Stored::Unsigned(number));
+    pub(crate) fn record(self, record: &mut Record, node: NodeIndex) {
+        let mut put = |field, number| record.push(node, field, Stored::Unsigned(number));
         put(Field::HttpStatus, u64::from(self.status));
         if let Some(bytes) = self.content_length {
             put(Field::HttpContentLength, bytes);

@@ -129,6 +129,12 @@ impl Ledger {
         self.queued.add(documents);
     }
 
+    /// Documents that are not needed after all.
+    pub(crate) fn withdraw_documents(&self, documents: u64) {
+        self.created.subtract(documents);
+        self.queued.subtract(documents);
+    }
+
     pub(crate) fn send_document(&self) {
         self.sent.add(1);
         self.queued.subtract(1);

@@ -65,6 +65,12 @@ pub(crate) const EXCEPTIONS: usize = 16;
 /// 32 bits and an entity that is annotated for ever within bounds.
 pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
 
+/// Estimated bytes one record holds before further values are left out.
+pub(crate) const RECORD_BYTES: usize = 64 << 20;
+
+/// Tallies of one entity; X-Ray indexes 50 annotations a trace.
+pub(crate) const TALLIES: usize = 500;
+
 /// Bytes of each document that are left to hooks, where there are any.
 pub(crate) const HOOK_BYTES: usize = 512;
 

@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::http::{odd_port, without_secrets};
-use crate::limits;
-use crate::record::Field;
-use crate::record::trace::{Key, Trace};
+use crate::record::{NodeIndex, Record};
 
 /// What is known of a query: the `sql` block of a remote subsegment, which is
 /// named `database@host` by custom.
@@ -110,9 +108,9 @@ impl<'a> Sql<'a> {
         self
     }
 
-    pub(crate) fn record(&self, trace: &Trace, key: Key) {
+    pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
         for (name, text) in &self.0 {
-            trace.put_text(key, Field::Sql, name, text, limits::SQL_BYTES);
+            record.push_sql(node, name, text);
         }
     }
 }

@@ -73,9 +73,7 @@ fn document(piece: &Piece, index: NodeIndex, outermost: bool) -> Document {
     if node.is_segment {
         constants(piece, &mut document);
     }
-    let mut values: Vec<&Value> = record.values(index).collect();
-    values.reverse();
-    for value in values {
+    for value in record.values(index) {
         put(piece, &mut document, node.is_segment, value);
     }
     document

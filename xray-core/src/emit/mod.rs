@@ -17,7 +17,7 @@ pub use flush::{Flush, Flushed};
 pub use pace::Pace;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::TraceId;
@@ -26,6 +26,7 @@ use crate::document::Document;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::limits;
+use crate::record::trace::Trace;
 use crate::record::{NodeIndex, Record, State};
 use crate::recorder::Common;
 use crate::report::{Report, report};
@@ -72,12 +73,12 @@ pub struct Piece {
     purpose: Purpose,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// To be sent: what is closed.
     Finished,
-    /// To be sent: what is open. Its entities are booked when they close.
-    InProgress,
+    /// To be sent: what is open in this trace. Its entities are booked when they
+    /// close.
+    InProgress(Weak<Trace>),
     /// To be looked at.
     Snapshot,
 }
@@ -112,10 +113,16 @@ impl Piece {
     }
 
     /// What has been open for long, as one document until it is packed.
-    pub(crate) fn in_progress(common: &Arc<Common>, head: PieceHead, record: Record) -> Self {
+    pub(crate) fn in_progress(
+        common: &Arc<Common>,
+        head: PieceHead,
+        record: Record,
+        trace: &Arc<Trace>,
+    ) -> Self {
+        common.ledger.create_documents(1);
         let mut piece = Self::snapshot(common, head, record);
         piece.undecided = 1;
-        piece.purpose = Purpose::InProgress;
+        piece.purpose = Purpose::InProgress(Arc::downgrade(trace));
         piece
     }
 
@@ -184,14 +191,36 @@ impl Piece {
     pub(crate) fn writes(&self, state: State) -> bool {
         match state {
             State::Closed => true,
-            State::Open => self.purpose != Purpose::Finished,
+            State::Open => !matches!(self.purpose, Purpose::Finished),
             State::Moved => false,
+        }
+    }
+
+    /// Leaves out what was closed since it was to be shown as in progress: its
+    /// finished document may be on its way already, and must stay the last word.
+    /// With nothing left there is no document.
+    pub(crate) fn leave_out_closed(&mut self) {
+        let Purpose::InProgress(trace) = &self.purpose else {
+            return;
+        };
+        let open = trace.upgrade().map(|trace| trace.open_ids());
+        let mut is_empty = true;
+        for node in &mut self.record.nodes {
+            if open.as_ref().is_some_and(|open| open.contains(&node.id)) {
+                is_empty = false;
+            } else {
+                node.state = State::Moved;
+            }
+        }
+        if is_empty {
+            let undecided = std::mem::take(&mut self.undecided);
+            self.common.ledger.withdraw_documents(undecided);
         }
     }
 
     /// Books entities as they leave, unless they are still open.
     fn book_entities(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        if self.purpose != Purpose::Finished {
+        if !matches!(self.purpose, Purpose::Finished) {
             return;
         }
         self.unwritten -= entities;

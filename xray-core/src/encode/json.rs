@@ -22,12 +22,12 @@ pub(crate) fn escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut clean = 0;
     let mut at = 0;
-    while at < bytes.len() {
+    while let Some(odd) = bytes[at..]
+        .iter()
+        .position(|byte| !PLAIN[usize::from(*byte)])
+    {
+        at += odd;
         let byte = bytes[at];
-        if PLAIN[usize::from(byte)] {
-            at += 1;
-            continue;
-        }
         let width = if byte < 0x80 { 1 } else { 3 };
         if byte == 0xe2 && !is_hostile(&bytes[at..]) {
             at += 3;
@@ -115,23 +115,29 @@ pub(crate) fn not_finite(number: f64) -> Option<&'static str> {
 #[derive(Debug, Default)]
 pub(crate) struct Seconds {
     second: u64,
-    text: Vec<u8>,
+    /// The second with its point, and room for the decimals.
+    text: [u8; 27],
+    point: usize,
 }
 
 impl Seconds {
     /// Writes microseconds since the epoch as seconds with six decimals.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, micros: u64) {
         let (second, rest) = (micros / 1_000_000, micros % 1_000_000);
-        if second != self.second || self.text.is_empty() {
+        if second != self.second || self.point == 0 {
             self.second = second;
-            self.text.clear();
-            integer(&mut self.text, second);
-            self.text.push(b'.');
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(second).as_bytes();
+            self.text[..digits.len()].copy_from_slice(digits);
+            self.text[digits.len()] = b'.';
+            self.point = digits.len() + 1;
         }
-        out.extend_from_slice(&self.text);
-        for pair in [rest / 10_000, rest / 100 % 100, rest % 100] {
-            out.extend_from_slice(&DECIMAL_PAIR[pair as usize]);
+        let end = self.point + 6;
+        let pairs = [rest / 10_000, rest / 100 % 100, rest % 100];
+        for (to, pair) in self.text[self.point..end].chunks_exact_mut(2).zip(pairs) {
+            to.copy_from_slice(&DECIMAL_PAIR[pair as usize]);
         }
+        out.extend_from_slice(&self.text[..end]);
     }
 }
 

@@ -1,9 +1,7 @@
 //! The members of one entity's object, children apart.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use super::json::{self, Seconds};
+use super::latest::{self, Latest};
 use super::valid;
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
@@ -26,37 +24,32 @@ pub(super) enum Trim {
 /// brace. Returns how many values were shortened or left out.
 pub(super) fn write(
     out: &mut Vec<u8>,
-    scratch: &mut Scratch,
+    seconds: &mut Seconds,
     piece: &Piece,
     node: NodeIndex,
     trim: Trim,
 ) -> u64 {
     let record = &piece.record;
     let entity = record.node(node);
-    let Scratch { values, seconds } = scratch;
-    values.clear();
-    values.extend(record.values(node));
-    values.reverse();
-    let present = values
-        .iter()
+    let present = record
+        .values(node)
         .fold(0, |present, value| present | bit(value.field));
     let mut members = Members {
         out,
         record,
-        values,
-        seconds,
+        node,
         present,
         trim,
         trimmed: 0,
     };
-    members.identity(&piece.head, node);
+    members.identity(&piece.head, seconds);
     if entity.flags != Flags::NONE {
         members.flags(entity.flags);
     }
     if entity.is_segment {
         members.segment(piece);
     }
-    if present != 0 {
+    if present & !bit(Field::Annotation) != 0 {
         members.cause();
         members.http();
         members.block(Field::Sql, ",\"sql\":{");
@@ -66,17 +59,12 @@ pub(super) fn write(
             members.links();
         }
         members.precursors();
-        members.annotations();
         members.metadata();
     }
+    if members.has(Field::Annotation) && !members.usual_annotations() {
+        members.annotations();
+    }
     members.trimmed
-}
-
-/// Room that is used again for each entity.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    values: Vec<Value>,
-    seconds: Seconds,
 }
 
 const fn bit(field: Field) -> u32 {
@@ -86,9 +74,7 @@ const fn bit(field: Field) -> u32 {
 struct Members<'a> {
     out: &'a mut Vec<u8>,
     record: &'a Record,
-    /// Oldest first.
-    values: &'a [Value],
-    seconds: &'a mut Seconds,
+    node: NodeIndex,
     /// The fields that occur among the values, a bit each.
     present: u32,
     trim: Trim,
@@ -96,26 +82,30 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    #[inline]
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
 
     /// Name and id first: the daemon takes the first `"id"` for the document's.
-    fn identity(&mut self, head: &PieceHead, node: NodeIndex) {
-        let entity = self.record.node(node);
-        self.raw("{\"name\":");
+    fn identity(&mut self, head: &PieceHead, seconds: &mut Seconds) {
+        let entity = self.record.node(self.node);
+        self.raw("{\"name\":\"");
         let given = self.record.text(entity.name);
-        let name = valid::name(given);
-        self.trimmed += u64::from(name != given);
-        json::string(self.out, &name);
-        self.raw(",\"id\":\"");
-        self.out.extend_from_slice(&entity.id.to_text());
-        self.raw("\",\"start_time\":");
-        self.seconds
-            .write(self.out, head.anchor.micros(entity.start));
+        if valid::is_usual_name(given) {
+            self.raw(given); // nothing in it needs an escape
+        } else {
+            let name = valid::name(given);
+            self.trimmed += u64::from(name != given);
+            json::escaped(self.out, &name);
+        }
+        let mut id = *b"\",\"id\":\"0123456789abcdef\",\"start_time\":";
+        id[8..24].copy_from_slice(&entity.id.to_text());
+        self.out.extend_from_slice(&id);
+        seconds.write(self.out, head.anchor.micros(entity.start));
         if entity.state == State::Closed {
             self.raw(",\"end_time\":");
-            self.seconds.write(self.out, head.anchor.micros(entity.end));
+            seconds.write(self.out, head.anchor.micros(entity.end));
         } else {
             self.raw(",\"in_progress\":true");
         }
@@ -145,7 +135,13 @@ impl<'a> Members<'a> {
         if !self.has(field) {
             return None;
         }
-        self.values.iter().rev().find(|value| value.field == field)
+        self.values_of(field).last()
+    }
+
+    /// The values of a field, oldest first.
+    fn values_of(&self, field: Field) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+        let values = self.record.values(self.node);
+        values.filter(move |value| value.field == field)
     }
 
     fn last_text(&self, field: Field) -> Option<&'a str> {
@@ -156,6 +152,9 @@ impl<'a> Members<'a> {
     }
 
     fn bounded(&mut self, text: &str, limit: usize) {
+        if text.len() <= limit.min(50) {
+            return json::string(self.out, text);
+        }
         let limit = if self.trim == Trim::Everything {
             limit.min(50)
         } else {
@@ -208,32 +207,26 @@ impl<'a> Members<'a> {
 
     /// `"key":value` for the latest value under each key.
     fn members(&mut self, field: Field) {
-        let latest = Latest::of(self, field);
+        let latest = Latest::of(self.record, self.values_of(field));
         let mut separator = "";
-        for (at, value) in self.values.iter().enumerate() {
-            if latest.has(self, at) {
-                self.raw(separator);
-                separator = ",";
-                json::string(self.out, self.record.key(value));
-                self.raw(":");
-                let user = field == Field::Sql && self.record.key(value) == "user";
-                let limit = if user {
-                    limits::STRING_CHARS
-                } else {
-                    limits::SQL_BYTES
-                };
-                self.value(value, limit);
-            }
+        for value in self.values_of(field).filter(|value| latest.has(value)) {
+            self.raw(separator);
+            separator = ",";
+            json::string(self.out, self.record.key(value));
+            self.raw(":");
+            let user = field == Field::Sql && self.record.key(value) == "user";
+            let limit = if user {
+                limits::STRING_CHARS
+            } else {
+                limits::SQL_BYTES
+            };
+            self.value(value, limit);
         }
     }
 
     fn links(&mut self) {
         let mut opening = ",\"links\":[";
-        for value in self
-            .values
-            .iter()
-            .filter(|value| value.field == Field::Link)
-        {
+        for value in self.values_of(Field::Link) {
             if let Stored::Text(text) = value.stored
                 && let Some((trace_id, id)) = self.record.text(text).split_once('@')
             {
@@ -255,12 +248,9 @@ impl<'a> Members<'a> {
         }
         let record = self.record;
         let all = self
-            .values
-            .iter()
-            .filter_map(|value| match (value.field, value.stored) {
-                (Field::Exception, Stored::Exception(index)) => {
-                    Some(&record.exceptions[index as usize])
-                }
+            .values_of(Field::Exception)
+            .filter_map(|value| match value.stored {
+                Stored::Exception(index) => Some(&record.exceptions[index as usize]),
                 _ => None,
             });
         let mut exceptions: Vec<&Exception> = all.collect();
@@ -388,33 +378,48 @@ impl<'a> Members<'a> {
             return;
         }
         let mut opening = ",\"precursor_ids\":[\"";
-        let ids: Vec<u64> = self
-            .values
-            .iter()
-            .filter_map(|value| match (value.field, value.stored) {
-                (Field::Precursor, Stored::Id(id)) => Some(id),
-                _ => None,
-            })
-            .collect();
-        for id in &ids {
+        for value in self.values_of(Field::Precursor) {
+            if let Stored::Id(id) = value.stored {
+                self.raw(opening);
+                opening = "\",\"";
+                self.id(id);
+            }
+        }
+        self.raw("\"]");
+    }
+
+    /// Writes the annotations of nearly every entity in one go: few, under
+    /// different keys that are valid as they stand. `false`, and nothing is
+    /// written, if they are not like that.
+    fn usual_annotations(&mut self) -> bool {
+        let (start, trimmed) = (self.out.len(), self.trimmed);
+        let mut marks = 0;
+        let mut opening = ",\"annotations\":{\"";
+        for value in self.values_of(Field::Annotation) {
+            let key = self.record.key(value);
+            let mark = latest::mark(key.as_bytes());
+            if marks & mark != 0 || self.trim == Trim::Everything || !valid::is_usual_key(key) {
+                self.out.truncate(start);
+                self.trimmed = trimmed;
+                return false;
+            }
+            marks |= mark;
             self.raw(opening);
-            opening = "\",\"";
-            self.id(*id);
+            opening = ",\"";
+            self.raw(key);
+            self.raw("\":");
+            self.value(value, limits::ANNOTATION_CHARS);
         }
-        if !ids.is_empty() {
-            self.raw("\"]");
-        }
+        self.raw("}");
+        true
     }
 
     fn annotations(&mut self) {
-        if !self.has(Field::Annotation) {
-            return;
-        }
         let mut opening = ",\"annotations\":{";
         let mut written = 0;
-        let latest = Latest::of(self, Field::Annotation);
-        for (at, value) in self.values.iter().enumerate() {
-            if !latest.has(self, at) {
+        let latest = Latest::of(self.record, self.values_of(Field::Annotation));
+        for value in self.values_of(Field::Annotation) {
+            if !latest.has(value) {
                 continue;
             }
             if self.trim == Trim::Everything && written == limits::ANNOTATIONS {
@@ -425,7 +430,7 @@ impl<'a> Members<'a> {
             self.raw(opening);
             opening = ",";
             let given = self.record.key(value);
-            if latest.are_usual() {
+            if latest.are_valid {
                 self.key(given);
             } else {
                 let key = valid::key(given);
@@ -448,11 +453,9 @@ impl<'a> Members<'a> {
         if !self.has(Field::Metadata) {
             return;
         }
-        let latest = Latest::of(self, Field::Metadata);
-        let mut values: Vec<&Value> = (0..self.values.len())
-            .filter(|at| latest.has(self, *at))
-            .map(|at| &self.values[at])
-            .collect();
+        let latest = Latest::of(self.record, self.values_of(Field::Metadata));
+        let values = self.values_of(Field::Metadata);
+        let mut values: Vec<&Value> = values.filter(|value| latest.has(value)).collect();
         // One object a namespace; the sort is stable, so keys keep their order.
         values.sort_by_key(|value| self.record.metadata_key(value).0);
         let mut open: Option<&str> = None;
@@ -503,59 +506,6 @@ impl<'a> Members<'a> {
                 self.raw("\"");
             }
             Stored::Exception(_) => self.raw("null"),
-        }
-    }
-}
-
-/// Which of the values under one key is the latest. Few keys are compared
-/// with each other, many are hashed.
-enum Latest<'a> {
-    Few(Field),
-    Many(HashMap<Cow<'a, str>, usize>),
-}
-
-impl<'a> Latest<'a> {
-    fn of(members: &Members<'a>, field: Field) -> Self {
-        let all = members.values.iter().enumerate();
-        let mine = all.filter(|(_, value)| value.field == field);
-        let usual = |value: &Value| {
-            field != Field::Annotation || valid::is_usual_key(members.record.key(value))
-        };
-        if members.values.len() <= 16 && mine.clone().all(|(_, value)| usual(value)) {
-            return Self::Few(field);
-        }
-        Self::Many(
-            mine.map(|(at, value)| (valid_key(members.record, value), at))
-                .collect(),
-        )
-    }
-
-    /// Whether all keys are valid as they stand.
-    fn are_usual(&self) -> bool {
-        matches!(self, Self::Few(_))
-    }
-
-    fn has(&self, members: &Members<'a>, at: usize) -> bool {
-        let value = &members.values[at];
-        match self {
-            Self::Few(field) => {
-                let same = |later: &Value| {
-                    later.field == *field && members.record.is_same_key(later, value)
-                };
-                value.field == *field && !members.values[at + 1..].iter().any(same)
-            }
-            Self::Many(places) => places.get(&valid_key(members.record, value)) == Some(&at),
-        }
-    }
-}
-
-fn valid_key<'a>(record: &'a Record, value: &Value) -> Cow<'a, str> {
-    match value.field {
-        Field::Annotation => valid::key(record.key(value)),
-        // The boundary belongs to the key: `a` + `bc` is not `ab` + `c`.
-        _ => {
-            let (namespace, key) = record.metadata_key(value);
-            Cow::Owned(format!("{namespace}\0{key}"))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! as JSON by hand, and packed into documents that fit.
 
 pub(crate) mod json;
+mod latest;
 mod members;
 pub(crate) mod pack;
 pub(crate) mod valid;

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::members::{self, Scratch, Trim};
+use super::json::Seconds;
+use super::members::{self, Trim};
 use crate::emit::Piece;
 use crate::ledger::Loss;
 use crate::limits;
@@ -24,7 +25,7 @@ const ROOT_BYTES: usize = 102;
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bodies: Vec<u8>,
-    scratch: Scratch,
+    seconds: Seconds,
     plans: Vec<Plan>,
     /// Outermost entities of the documents to come, last one first.
     roots: Vec<NodeIndex>,
@@ -32,6 +33,8 @@ pub(crate) struct Packer {
     settling: Vec<NodeIndex>,
     datagram: Vec<u8>,
     limit: usize,
+    /// Entities of the one document that holds the whole piece, once written.
+    whole: Option<u64>,
 }
 
 /// What is to become of one node.
@@ -66,11 +69,20 @@ impl Packer {
     /// Plans the documents of `piece`, none larger than `limit`. May be called
     /// again with a smaller one: what was sent is left out then.
     pub(crate) fn plan(&mut self, piece: &mut Piece, limit: usize) {
+        piece.leave_out_closed();
+        let left_out = std::mem::take(&mut piece.record.left_out);
+        piece.trim(left_out);
         self.limit = limit;
         let limit = (limit - piece.common.hooks.room()).max(limits::DOCUMENT_BYTES_MIN / 2);
         self.bodies.clear();
         self.plans.clear();
         self.roots.clear();
+        self.whole = None;
+        if self.write_whole(piece, limit) {
+            self.roots.push(0);
+            piece.expect(1);
+            return;
+        }
         let nodes = piece.record.nodes.len();
         self.plans.resize(nodes, Plan::default());
         for index in 0..nodes as NodeIndex {
@@ -103,7 +115,7 @@ impl Packer {
         let room = limit - ROOT_BYTES - 1;
         let mut trimmed = members::write(
             &mut self.bodies,
-            &mut self.scratch,
+            &mut self.seconds,
             piece,
             index,
             Trim::Nothing,
@@ -113,7 +125,7 @@ impl Packer {
             let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
             for trim in [Trim::Stacks, metadata, Trim::Everything] {
                 self.bodies.truncate(start);
-                trimmed = members::write(&mut self.bodies, &mut self.scratch, piece, index, trim);
+                trimmed = members::write(&mut self.bodies, &mut self.seconds, piece, index, trim);
                 if self.bodies.len() - start <= room {
                     break;
                 }
@@ -174,44 +186,52 @@ impl Packer {
         plan.depth = depth;
     }
 
+    /// Writes a piece that is one tree, and so small that all of it fits, as its
+    /// document at once. `false` if it is not of that kind.
+    fn write_whole(&mut self, piece: &Piece, limit: usize) -> bool {
+        let mut nodes = piece.record.indices().zip(&piece.record.nodes);
+        let is_small = piece.estimated_bytes() <= limit / 8;
+        let is_tree = |(index, node): (NodeIndex, &Node)| {
+            piece.writes(node.state) && node.parent().is_none() == (index == 0)
+        };
+        if !is_small || piece.record.nodes.is_empty() || !nodes.all(is_tree) {
+            return false;
+        }
+        let mut trimmed = 0;
+        let walked = self.walk(piece, 0, |packer, index| {
+            let Self {
+                datagram, seconds, ..
+            } = packer;
+            trimmed += members::write(datagram, seconds, piece, index, Trim::Nothing);
+            true
+        });
+        let size = self.datagram.len() - limits::DATAGRAM_HEADER.len();
+        if walked.levels > usize::from(limits::DOCUMENT_DEPTH) || size > limit {
+            return false;
+        }
+        piece.trim(trimmed);
+        self.whole = Some(walked.entities);
+        true
+    }
+
     /// Writes the next document, header line included.
     pub(crate) fn next(&mut self, piece: &Piece) -> Option<Packed<'_>> {
         let root = *self.roots.last()?;
-        self.datagram.clear();
-        self.datagram.extend_from_slice(limits::DATAGRAM_HEADER);
-        self.open(root);
-        self.write_place(piece, piece.record.node(root));
-        self.path.clear();
-        self.path.push(Step {
-            next: piece.record.children(root).next(),
-            siblings: false,
-        });
-        let mut entities = 1;
-        while let Some(step) = self.path.last_mut() {
-            let Some(child) = step.next else {
-                let closing: &[u8] = if step.siblings { b"]}" } else { b"}" };
-                self.datagram.extend_from_slice(closing);
-                self.path.pop();
-                continue;
-            };
-            step.next = piece.record.sibling(child);
-            if self.plans[child as usize].fate != Fate::Attached {
-                continue;
+        let entities = match self.whole {
+            Some(entities) => entities,
+            None => {
+                let walked = self.walk(piece, root, |packer, index| {
+                    let plan = &packer.plans[index as usize];
+                    let belongs = index == root || plan.fate == Fate::Attached;
+                    if belongs {
+                        let body = &packer.bodies[plan.body.clone()];
+                        packer.datagram.extend_from_slice(body);
+                    }
+                    belongs
+                });
+                walked.entities
             }
-            let opening: &[u8] = if step.siblings {
-                b","
-            } else {
-                b",\"subsegments\":["
-            };
-            step.siblings = true;
-            self.datagram.extend_from_slice(opening);
-            self.open(child);
-            entities += 1;
-            self.path.push(Step {
-                next: piece.record.children(child).next(),
-                siblings: false,
-            });
-        }
+        };
         let hooks = &piece.common.hooks;
         let hooked = if hooks.is_empty() {
             Ok(())
@@ -225,12 +245,68 @@ impl Packer {
         })
     }
 
+    /// Writes the document of the tree below `root`: `open` writes a node's own
+    /// members, or says that it does not belong.
+    fn walk(
+        &mut self,
+        piece: &Piece,
+        root: NodeIndex,
+        mut open: impl FnMut(&mut Self, NodeIndex) -> bool,
+    ) -> Walked {
+        self.datagram.clear();
+        self.datagram.extend_from_slice(limits::DATAGRAM_HEADER);
+        open(self, root);
+        self.write_place(piece, piece.record.node(root));
+        self.path.clear();
+        self.path.push(Step {
+            next: piece.record.children(root).next(),
+            siblings: false,
+        });
+        let mut walked = Walked {
+            entities: 1,
+            levels: 1,
+        };
+        while let Some(step) = self.path.last_mut() {
+            let Some(child) = step.next else {
+                let closing: &[u8] = if step.siblings { b"]}" } else { b"}" };
+                self.datagram.extend_from_slice(closing);
+                self.path.pop();
+                continue;
+            };
+            step.next = piece.record.sibling(child);
+            let before = self.datagram.len();
+            let opening: &[u8] = if step.siblings {
+                b","
+            } else {
+                b",\"subsegments\":["
+            };
+            self.datagram.extend_from_slice(opening);
+            if !open(self, child) {
+                self.datagram.truncate(before);
+                continue;
+            }
+            if let Some(step) = self.path.last_mut() {
+                step.siblings = true;
+            }
+            walked.entities += 1;
+            self.path.push(Step {
+                next: piece.record.children(child).next(),
+                siblings: false,
+            });
+            walked.levels = walked.levels.max(self.path.len());
+        }
+        walked
+    }
+
     /// The document that `next` wrote is sent or lost; goes on to the one
     /// behind it.
     pub(crate) fn advance(&mut self, piece: &mut Piece) {
         let Some(root) = self.roots.pop() else {
             return;
         };
+        if self.whole.take().is_some() {
+            return;
+        }
         // What went out is not planned again.
         self.settling.push(root);
         while let Some(index) = self.settling.pop() {
@@ -239,11 +315,6 @@ impl Packer {
             self.settling.extend(children.filter(attached));
             piece.settle(index);
         }
-    }
-
-    fn open(&mut self, index: NodeIndex) {
-        let body = self.plans[index as usize].body.clone();
-        self.datagram.extend_from_slice(&self.bodies[body]);
     }
 
     /// What only the outermost object of a document has.
@@ -262,6 +333,12 @@ impl Packer {
         };
         out.extend_from_slice(rest);
     }
+}
+
+/// What a document came to hold.
+struct Walked {
+    entities: u64,
+    levels: usize,
 }
 
 /// A document ready to be sent.

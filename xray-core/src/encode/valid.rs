@@ -10,7 +10,7 @@ use crate::limits;
 /// A name of 1 to 200 characters: letters, digits, white space and
 /// `_ . : / % & # = + - @`.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
-    if is_usual(text, limits::NAME_CHARS, &NAME) {
+    if is_usual_name(text) {
         return Cow::Borrowed(text);
     }
     let allowed = |c: char| {
@@ -30,6 +30,11 @@ pub(crate) fn key(text: &str) -> Cow<'_, str> {
     }
     let allowed = |c: char| c.is_ascii() && KEY[usize::from(c as u8)];
     replace(text, limits::KEY_CHARS, allowed)
+}
+
+/// Whether a name is valid as it stands, and needs no escapes.
+pub(crate) fn is_usual_name(text: &str) -> bool {
+    is_usual(text, limits::NAME_CHARS, &NAME)
 }
 
 /// Whether an annotation key is valid as it stands.

@@ -5,6 +5,7 @@
 //! thread by a move. Nothing is serialised here, nothing recurses.
 
 mod cause;
+mod open;
 mod spare;
 pub(crate) mod trace;
 mod value;
@@ -49,8 +50,9 @@ pub(crate) struct Node {
     first_child: NodeIndex,
     last_child: NodeIndex,
     next_sibling: NodeIndex,
-    /// The newest value; each leads to the one before it.
-    newest: ValueIndex,
+    /// The first value; each leads to the next.
+    first_value: ValueIndex,
+    last_value: ValueIndex,
     pub(crate) name: Text,
     pub(crate) start: i64,
     pub(crate) end: i64,
@@ -106,7 +108,7 @@ impl Flags {
 /// One thing known about a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Value {
-    older: ValueIndex,
+    next: ValueIndex,
     pub(crate) field: Field,
     /// Bytes of `key` that name the metadata namespace.
     split: u8,
@@ -122,6 +124,8 @@ pub(crate) struct Record {
     pub(crate) exceptions: Vec<Exception>,
     /// Estimate of all documents to come out of this record.
     bytes: usize,
+    /// Values for which there was no room.
+    pub(crate) left_out: u64,
 }
 
 impl Record {
@@ -131,8 +135,7 @@ impl Record {
             nodes: Vec::with_capacity(12),
             values: Vec::with_capacity(40),
             text: String::with_capacity(1024),
-            exceptions: Vec::new(),
-            bytes: 0,
+            ..Self::default()
         }
     }
 
@@ -183,7 +186,8 @@ impl Record {
             first_child: NONE,
             last_child: NONE,
             next_sibling: NONE,
-            newest: NONE,
+            first_value: NONE,
+            last_value: NONE,
             name,
             start,
             end: start,
@@ -210,21 +214,47 @@ impl Record {
         }
     }
 
-    fn rename(&mut self, node: NodeIndex, name: &str) {
+    pub(crate) fn rename(&mut self, node: NodeIndex, name: &str) {
         let name = self.store(name, limits::NAME_BYTES);
         self.node_mut(node).name = name;
     }
 
-    /// Where the arena is full, or has no room for a longest key, nothing is
-    /// added: a key or a text that was cut there would say something else.
-    fn push(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
+    /// Whether there is room for a value with a longest key; if not it is
+    /// counted, since a key or a text that was cut would say something else.
+    #[inline]
+    fn has_room(&mut self) -> bool {
         const ROOM: usize = limits::NAMESPACE_BYTES + limits::KEY_BYTES;
-        if self.text.len() + ROOM > limits::RECORD_TEXT_BYTES {
-            return;
+        let has_room = self.text.len() + ROOM <= limits::RECORD_TEXT_BYTES
+            && self.bytes <= limits::RECORD_BYTES;
+        self.left_out += u64::from(!has_room);
+        has_room
+    }
+
+    /// Adds a value that needs no key.
+    pub(crate) fn push(&mut self, node: NodeIndex, field: Field, stored: Stored) {
+        if self.has_room() {
+            self.append(node, field, (0, Text::default()), stored);
         }
-        let (split, stored_key) = if key.0.is_empty() && key.1.is_empty() {
-            (0, Text::default())
-        } else {
+    }
+
+    /// Adds a text, cut at `limit` bytes.
+    pub(crate) fn push_text(&mut self, node: NodeIndex, field: Field, text: &str, limit: usize) {
+        let text = self.store(text, limit);
+        self.push(node, field, Stored::Text(text));
+    }
+
+    /// Adds a value under a key.
+    #[inline]
+    fn push_at(&mut self, node: NodeIndex, field: Field, key: &str, stored: Stored) {
+        if self.has_room() {
+            let key = self.store(key, limits::KEY_BYTES);
+            self.append(node, field, (0, key), stored);
+        }
+    }
+
+    /// Adds a value under a key of a namespace.
+    fn push_in(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
+        if self.has_room() {
             // What was stored counts: either may be cut.
             let namespace = self.store(key.0, limits::NAMESPACE_BYTES);
             let key = self.store(key.1, limits::KEY_BYTES);
@@ -232,46 +262,96 @@ impl Record {
                 start: namespace.start,
                 end: key.end,
             };
-            (namespace.len(), both)
+            self.append(node, field, (namespace.len() as u8, both), stored);
+        }
+    }
+
+    /// Adds a text of the `sql` block.
+    pub(crate) fn push_sql(&mut self, node: NodeIndex, key: &str, text: &str) {
+        let text = self.store(text, limits::SQL_BYTES);
+        self.push_at(node, Field::Sql, key, Stored::Text(text));
+    }
+
+    /// Adds what is JSON already, under a key of a namespace.
+    pub(crate) fn push_json(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        key: (&str, &str),
+        json: &str,
+    ) {
+        let before = self.text.len();
+        let text = self.store(json, usize::MAX);
+        if text.len() == json.len() {
+            self.push_in(node, field, key, Stored::Json(text));
+        } else {
+            self.text.truncate(before); // half a value is no JSON
+            self.left_out += 1;
+        }
+    }
+
+    pub(crate) fn annotate(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
+        let stored = match value {
+            AnnotationValue::Text(text) => Stored::Text(self.store(text, limits::ANNOTATION_BYTES)),
+            AnnotationValue::Integer(number) => Stored::Integer(*number),
+            AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
+            AnnotationValue::Float(number) => Stored::Float(*number),
+            AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
         };
+        self.push_at(node, Field::Annotation, key, stored);
+    }
+
+    /// Adds an exception that happened here.
+    fn push_exception(&mut self, node: NodeIndex, exception: Exception) {
+        if self.has_room() {
+            let index = self.exceptions.len() as u32;
+            self.exceptions.push(exception);
+            self.append(
+                node,
+                Field::Exception,
+                (0, Text::default()),
+                Stored::Exception(index),
+            );
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, node: NodeIndex, field: Field, key: (u8, Text), stored: Stored) {
+        let (split, key) = key;
         let stored_bytes = match stored {
             Stored::Exception(index) => self.exceptions[index as usize].bytes(),
             plain => plain.bytes(),
         };
-        let bytes = (stored_key.len() + stored_bytes + 12) as u32;
+        let bytes = key.len() + stored_bytes + 12;
+        self.bytes += bytes;
         let index = self.values.len() as ValueIndex;
-        let owner = self.node_mut(node);
-        let older = std::mem::replace(&mut owner.newest, index);
-        owner.bytes = owner.bytes.saturating_add(bytes);
+        let owner = &mut self.nodes[node as usize];
+        owner.bytes = owner.bytes.saturating_add(bytes as u32);
+        let last = std::mem::replace(&mut owner.last_value, index);
+        match self.values.get_mut(last as usize) {
+            Some(last) => last.next = index,
+            None => owner.first_value = index,
+        }
         self.values.push(Value {
-            older,
+            next: NONE,
             field,
-            split: split as u8,
-            key: stored_key,
+            split,
+            key,
             stored,
         });
-        self.bytes += bytes as usize;
     }
 
-    /// Values of `node`, newest first.
-    pub(crate) fn values(&self, node: NodeIndex) -> impl Iterator<Item = &Value> {
-        let first = self.node(node).newest;
+    /// Values of `node`, oldest first.
+    pub(crate) fn values(&self, node: NodeIndex) -> impl Iterator<Item = &Value> + Clone {
+        let first = self.node(node).first_value;
         std::iter::successors(self.values.get(first as usize), |value| {
-            self.values.get(value.older as usize)
+            self.values.get(value.next as usize)
         })
     }
 
     /// Key of a value.
     pub(crate) fn key(&self, value: &Value) -> &str {
         self.text(value.key)
-    }
-
-    /// Whether two values of one field have the same key.
-    pub(crate) fn is_same_key(&self, one: &Value, other: &Value) -> bool {
-        let bytes = |key: Text| &self.text.as_bytes()[key.start as usize..key.end as usize];
-        one.key.len() == other.key.len()
-            && one.split == other.split
-            && bytes(one.key) == bytes(other.key)
     }
 
     /// Namespace and key of a metadata value.
@@ -285,12 +365,15 @@ impl Record {
         self.values.clear();
         self.text.clear();
         self.exceptions.clear();
-        self.bytes = 0;
+        (self.bytes, self.left_out) = (0, 0);
     }
 
     /// Whether it is small enough to be kept for another trace.
     pub(crate) fn is_small(&self) -> bool {
-        self.text.capacity() <= 16 << 10 && self.nodes.capacity() <= 256
+        self.text.capacity() <= 16 << 10
+            && self.nodes.capacity() <= 256
+            && self.values.capacity() <= 1_024
+            && self.exceptions.capacity() <= 64
     }
 
     /// Children of `node` in the order they began.
@@ -320,10 +403,10 @@ impl Record {
 
     /// Copies what has been open since `before` and was not shown yet, and
     /// marks it as shown. `None` when there is nothing of the kind.
-    fn show_open(&mut self, before: i64) -> Option<Self> {
+    fn show_open(&mut self, before: i64) -> Option<(Self, Vec<Moved>)> {
         let due = |node: &Node| !node.shown && node.start <= before;
         let (shown, places) = self.copy_open(due, |node| node.shown = true);
-        (!places.is_empty()).then_some(shown)
+        (!places.is_empty()).then_some((shown, places))
     }
 
     /// Copies the open nodes that are `wanted` to a record of their own, below
@@ -362,18 +445,17 @@ impl Record {
         to.node_mut(new).flags = node.flags;
         to.node_mut(new).is_segment = node.is_segment;
         to.node_mut(new).shown = node.shown;
-        let values: Vec<&Value> = self.values(old).collect();
-        for value in values.into_iter().rev() {
+        for value in self.values(old) {
             let stored = match value.stored {
                 Stored::Text(text) => Stored::Text(to.store(self.text(text), usize::MAX)),
                 Stored::Json(text) => Stored::Json(to.store(self.text(text), usize::MAX)),
                 Stored::Exception(index) => {
-                    to.exceptions.push(self.exceptions[index as usize].clone());
-                    Stored::Exception(to.exceptions.len() as u32 - 1)
+                    to.push_exception(new, self.exceptions[index as usize].clone());
+                    continue;
                 }
                 plain => plain,
             };
-            to.push(new, value.field, self.metadata_key(value), stored);
+            to.push_in(new, value.field, self.metadata_key(value), stored);
         }
         new
     }

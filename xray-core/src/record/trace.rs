@@ -4,17 +4,17 @@
 //! [`Piece`]: all of it when the root closes, finished subtrees earlier when
 //! the trace grows, late children on their own.
 
+use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
 use super::moved_to;
+pub(crate) use super::open::Key;
+use super::open::{Open, Slot};
 use super::value::Tallied;
-use super::{
-    AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Record, Seen, State as NodeState,
-    Stored, Tally,
-};
+use super::{ExceptionReport, Field, Flags, NodeIndex, Record, State as NodeState, Stored, Tally};
 use crate::clock::Anchor;
 use crate::emit::{Piece, PieceHead};
 use crate::entity::Class;
@@ -26,22 +26,6 @@ use crate::live::Place;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::{SegmentId, TraceId};
-
-/// Names an entity of a trace: a place among the open ones, and the id that
-/// must stand there. Once the entity is closed the place holds another id or
-/// none, so whatever a late handle does finds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key {
-    slot: u32,
-    pub(crate) id: SegmentId,
-}
-
-impl Key {
-    /// The facade itself, which is never open: its children stand alone.
-    fn facade(id: SegmentId) -> Self {
-        Self { slot: u32::MAX, id }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -57,8 +41,7 @@ pub(crate) struct Trace {
 #[derive(Debug)]
 struct State {
     record: Record,
-    open: Vec<Slot>,
-    free: Vec<u32>,
+    open: Open,
     ids: IdSequence,
     root_key: Option<Key>,
     /// Estimated bytes and number of the closed nodes still in `record`.
@@ -74,22 +57,14 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RootState {
     Open,
+    /// Closed; its sampler is asked whether to keep it.
+    Deciding,
     /// A facade, or a root that was sent: what closes stands alone.
     Sent,
     /// The root was recorded, closed and thrown away.
     Discarded,
-}
-
-#[derive(Debug)]
-struct Slot {
-    id: Option<SegmentId>,
-    node: NodeIndex,
-    parent: Option<Key>,
-    /// The segment this entity belongs to; below a facade, the independent
-    /// subsegment.
-    top: Key,
-    seen: Option<Seen>,
-    tallies: Vec<Tallied>,
+    /// Nobody closed anything for too long: nothing more is recorded.
+    GivenUp,
 }
 
 /// What a new trace starts from.
@@ -116,7 +91,7 @@ impl Trace {
         let id = state.ids.next();
         let node = state.record.begin(id, None, parent_id, name, begun);
         state.record.node_mut(node).is_segment = true;
-        let key = state.occupy(id, node, None, None);
+        let key = state.open.occupy(id, node, None, None);
         state.root_key = Some(key);
         drop(state);
         trace.core.common.ledger.begin_entity();
@@ -140,8 +115,7 @@ impl Trace {
             anchor: start.anchor,
             state: Mutex::new(State {
                 record,
-                open: Vec::with_capacity(4),
-                free: Vec::new(),
+                open: Open::default(),
                 ids: IdSequence(start.seed),
                 root_key: None,
                 closed_bytes: 0,
@@ -160,8 +134,8 @@ impl Trace {
     }
 
     /// Registers a child. A parent that is closed keeps its child by id. `None`
-    /// when too many are open: such a child is dropped, and what it calls gets
-    /// its parent's header.
+    /// when too many are open, or the trace was given up: such a child is
+    /// dropped, and what it calls gets its parent's header.
     pub(crate) fn begin(&self, parent: Key, name: &str, start: Option<SystemTime>) -> Option<Key> {
         let start = match start {
             None => self.core.clock.tick(),
@@ -169,24 +143,33 @@ impl Trace {
         };
         let ledger = &self.core.common.ledger;
         let mut state = self.lock();
-        if state.open_count() >= self.core.limits.open_entities {
+        let refused = if state.root == RootState::GivenUp {
+            Some(Loss::LimitOpen)
+        } else if state.open.count() >= self.core.limits.open_entities {
+            Some(Loss::LimitChildren)
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
             drop(state);
             ledger.begin_entity();
-            ledger.drop_entities(Loss::LimitChildren, 1);
+            ledger.drop_entities(reason, 1);
             return None;
         }
         let id = state.ids.next();
-        let open = state.find(parent).map(|slot| (slot.node, slot.top));
+        let open = state.open.find(parent).map(|slot| (slot.node, slot.top));
         let (parent_node, top) = match open {
             Some((node, top)) => (Some(node), Some(top)),
             None => (
                 None,
-                state.root_key.filter(|root| state.find(*root).is_some()),
+                state
+                    .root_key
+                    .filter(|root| state.open.find(*root).is_some()),
             ),
         };
         let parent_id = Some(parent.id);
         let node = state.record.begin(id, parent_node, parent_id, name, start);
-        let key = state.occupy(id, node, Some(parent), top);
+        let key = state.open.occupy(id, node, Some(parent), top);
         drop(state);
         ledger.begin_entity();
         Some(key)
@@ -194,60 +177,42 @@ impl Trace {
 
     /// The segment `key` belongs to.
     pub(crate) fn top(&self, key: Key) -> Key {
-        self.lock().find(key).map_or(key, |slot| slot.top)
+        self.lock().open.find(key).map_or(key, |slot| slot.top)
     }
 
-    pub(crate) fn rename(&self, key: Key, name: &str) {
-        self.lock()
-            .with(key, |record, node| record.rename(node, name));
+    /// Writes to an entity, if it is open. Nothing of a user's may be called in
+    /// `write`: the lock is held.
+    pub(crate) fn write(&self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
+        self.lock().with(key, write);
+    }
+
+    /// Writes to the segment that `key` belongs to.
+    pub(crate) fn write_to_top(&self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
+        let mut state = self.lock();
+        let top = state.open.find(key).map_or(key, |slot| slot.top);
+        state.with(top, write);
     }
 
     /// Sets and clears flags.
     pub(crate) fn flag(&self, key: Key, set: Flags, clear: Flags) {
-        self.lock().with(key, |record, node| {
+        self.write(key, |record, node| {
             let flags = &mut record.node_mut(node).flags;
             *flags = flags.without(clear).union(set);
         });
     }
 
-    pub(crate) fn put(&self, key: Key, field: Field, name: &str, stored: Stored) {
-        self.lock().with(key, |record, node| {
-            record.push(node, field, ("", name), stored);
-        });
-    }
-
-    pub(crate) fn put_text(&self, key: Key, field: Field, name: &str, text: &str, limit: usize) {
-        self.lock().with(key, |record, node| {
-            let text = record.store(text, limit);
-            record.push(node, field, ("", name), Stored::Text(text));
-        });
-    }
-
-    pub(crate) fn annotate(&self, key: Key, name: &str, value: &AnnotationValue<'_>) {
-        self.lock()
-            .with(key, |record, node| annotate(record, node, name, value));
-    }
-
-    /// Stores values that are JSON already.
-    pub(crate) fn put_json(&self, key: Key, field: Field, name: (&str, &str), json: &str) {
-        self.lock().with(key, |record, node| {
-            let before = record.text.len();
-            let text = record.store(json, usize::MAX);
-            if text.len() == json.len() {
-                record.push(node, field, name, Stored::Json(text));
-            } else {
-                record.text.truncate(before); // half a value is no JSON
-            }
-        });
-    }
-
     pub(crate) fn tally(&self, key: Key, name: &str, tally: Tally<'_>) {
         let mut state = self.lock();
-        if let Some(slot) = state.find_mut(key) {
-            match slot.tallies.iter_mut().find(|known| known.key == name) {
-                Some(known) => known.join(tally),
-                None => slot.tallies.push(Tallied::new(name, tally)),
-            }
+        let State { record, open, .. } = &mut *state;
+        let Some(slot) = open.find_mut(key) else {
+            return;
+        };
+        let tallies = &mut slot.notes().tallies;
+        let is_full = tallies.len() >= limits::TALLIES;
+        match tallies.iter_mut().find(|known| known.key == name) {
+            Some(known) => known.join(tally),
+            None if is_full => record.left_out += 1,
+            None => tallies.push(Tallied::new(name, tally)),
         }
     }
 
@@ -264,7 +229,7 @@ impl Trace {
         let (seen, mut ids) = {
             let mut state = self.lock();
             let fork = IdSequence(state.ids.next().get());
-            (state.find(key).and_then(|slot| slot.seen), fork)
+            (state.open.find(key).and_then(Slot::seen), fork)
         };
         let cause = Cause::of_error(kind, error, location, seen, || ids.next());
         self.record_cause(key, cause, flags);
@@ -278,24 +243,20 @@ impl Trace {
 
     fn record_cause(&self, key: Key, cause: Cause, flags: Flags) {
         let mut state = self.lock();
-        state.with(key, |record, node| {
-            let owner = record.node_mut(node);
-            owner.flags = owner.flags.union(flags);
-            match &cause {
-                Cause::Same(id) => {
-                    record.push(node, Field::CauseLink, ("", ""), Stored::Id(id.get()));
+        let State { record, open, .. } = &mut *state;
+        let Some(slot) = open.find_mut(key) else {
+            return;
+        };
+        let owner = record.node_mut(slot.node);
+        owner.flags = owner.flags.union(flags);
+        match cause {
+            Cause::Same(id) => record.push(slot.node, Field::CauseLink, Stored::Id(id.get())),
+            Cause::Chain(chain, seen) => {
+                for exception in chain {
+                    record.push_exception(slot.node, exception);
                 }
-                Cause::Chain(chain, _) => {
-                    for exception in chain {
-                        let index = record.exceptions.len() as u32;
-                        record.exceptions.push(exception.clone());
-                        record.push(node, Field::Exception, ("", ""), Stored::Exception(index));
-                    }
-                }
+                slot.notes().seen = Some(seen);
             }
-        });
-        if let (Cause::Chain(_, seen), Some(slot)) = (cause, state.find_mut(key)) {
-            slot.seen = Some(seen);
         }
     }
 
@@ -323,7 +284,7 @@ impl Trace {
             Some(time) => self.anchor.tick_of(time),
         };
         let mut state = self.lock();
-        let Some(slot) = state.find(key) else {
+        let Some(slot) = state.open.find(key) else {
             return;
         };
         let node = slot.node;
@@ -335,16 +296,17 @@ impl Trace {
         state.vacate(key, node, end);
         if is_root {
             let outcome = self.outcome(&state, node);
+            state.root = RootState::Deciding;
             drop(state);
             let sampler = &self.core.sampler;
             let ledger = &self.core.common.ledger;
             let kept = outcome.decision.sampled || sampler.keep(&outcome, ledger);
             state = self.lock();
-            state.root = if kept {
-                RootState::Sent
-            } else {
-                RootState::Discarded
-            };
+            match state.root {
+                RootState::GivenUp => {}
+                _ if kept => state.root = RootState::Sent,
+                _ => state.root = RootState::Discarded,
+            }
             let piece = self.take(&mut state);
             drop(state);
             self.send(piece);
@@ -388,7 +350,8 @@ impl Trace {
         let root = record.node(node);
         let status = record
             .values(node)
-            .find(|value| value.field == Field::HttpStatus)
+            .filter(|value| value.field == Field::HttpStatus)
+            .last()
             .and_then(|value| match value.stored {
                 Stored::Unsigned(status) => u16::try_from(status).ok(),
                 _ => None,
@@ -406,13 +369,13 @@ impl Trace {
     /// nothing is left in this process.
     pub(crate) fn snapshot(&self) -> Option<Piece> {
         let state = self.lock();
-        if state.open_count() == 0 {
+        if state.open.count() == 0 {
             return None;
         }
         let mut record = state.record.clone();
-        for slot in state.open.iter().filter(|slot| slot.id.is_some()) {
-            for tallied in &slot.tallies {
-                annotate(&mut record, slot.node, &tallied.key, &tallied.value);
+        for slot in state.open.slots() {
+            for tallied in slot.tallies() {
+                record.annotate(slot.node, &tallied.key, &tallied.value);
             }
         }
         drop(state);
@@ -422,28 +385,45 @@ impl Trace {
 
     /// Sends what has been open since `before`, and was not shown yet, as in
     /// progress.
-    pub(crate) fn show_open(&self, before: i64) {
+    pub(crate) fn show_open(self: &Arc<Self>, before: i64) {
         if !self.decision.sampled {
             return;
         }
-        let shown = self.lock().record.show_open(before);
-        if let Some(record) = shown {
-            let common = &self.core.common;
-            common.ledger.create_documents(1);
-            self.send(Some(Piece::in_progress(common, self.head(), record)));
+        let mut state = self.lock();
+        let State { record, open, .. } = &mut *state;
+        let Some((mut shown, places)) = record.show_open(before) else {
+            return;
+        };
+        for slot in open.slots() {
+            if let Some(node) = moved_to(&places, slot.node) {
+                for tallied in slot.tallies() {
+                    shown.annotate(node, &tallied.key, &tallied.value);
+                }
+            }
         }
+        drop(state);
+        let piece = Piece::in_progress(&self.core.common, self.head(), shown, self);
+        self.send(Some(piece));
+    }
+
+    /// The entities that are open.
+    pub(crate) fn open_ids(&self) -> HashSet<SegmentId> {
+        self.lock()
+            .open
+            .slots()
+            .filter_map(|slot| slot.id)
+            .collect()
     }
 
     /// Forgets everything: nobody will close it. Handles that are still about
     /// find nothing any more.
     pub(crate) fn give_up(&self) {
         let mut state = self.lock();
-        let entities = state.open_count() + state.closed;
+        let entities = state.open.count() + state.closed;
         state.record = Record::default();
-        state.open = Vec::new();
-        state.free = Vec::new();
+        state.open = Open::default();
         (state.closed, state.closed_bytes) = (0, 0);
-        state.root = RootState::Discarded;
+        state.root = RootState::GivenUp;
         drop(state);
         let ledger = &self.core.common.ledger;
         ledger.drop_entities(Loss::LimitOpen, entities as u64);
@@ -451,7 +431,7 @@ impl Trace {
 
     /// Entities that are not closed.
     pub(crate) fn open(&self) -> usize {
-        self.lock().open_count()
+        self.lock().open.count()
     }
 }
 
@@ -468,87 +448,31 @@ impl Drop for Trace {
     }
 }
 
-fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
-    let stored = match value {
-        AnnotationValue::Text(text) => Stored::Text(record.store(text, limits::ANNOTATION_BYTES)),
-        AnnotationValue::Integer(number) => Stored::Integer(*number),
-        AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
-        AnnotationValue::Float(number) => Stored::Float(*number),
-        AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
-    };
-    record.push(node, Field::Annotation, ("", key), stored);
-}
-
 impl State {
-    fn open_count(&self) -> usize {
-        self.open.len() - self.free.len()
-    }
-
-    fn occupy(
-        &mut self,
-        id: SegmentId,
-        node: NodeIndex,
-        parent: Option<Key>,
-        top: Option<Key>,
-    ) -> Key {
-        let slot = self.free.pop().unwrap_or(self.open.len() as u32);
-        let key = Key { slot, id };
-        let entry = Slot {
-            id: Some(id),
-            node,
-            parent,
-            top: top.unwrap_or(key),
-            seen: None,
-            tallies: Vec::new(),
-        };
-        match self.open.get_mut(slot as usize) {
-            Some(place) => *place = entry,
-            None => self.open.push(entry),
-        }
-        key
-    }
-
-    fn find(&self, key: Key) -> Option<&Slot> {
-        let slot = self.open.get(key.slot as usize)?;
-        (slot.id == Some(key.id)).then_some(slot)
-    }
-
-    fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        let slot = self.open.get_mut(key.slot as usize)?;
-        (slot.id == Some(key.id)).then_some(slot)
-    }
-
     fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
-        if let Some(node) = self.find(key).map(|slot| slot.node) {
+        if let Some(node) = self.open.find(key).map(|slot| slot.node) {
             write(&mut self.record, node);
         }
     }
 
     /// Takes an entity out of the open ones.
     fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
-        let slot = &mut self.open[key.slot as usize];
-        slot.id = None;
-        let (parent, seen) = (slot.parent, slot.seen.take());
-        let tallies = std::mem::take(&mut slot.tallies);
-        self.free.push(key.slot);
-        for tallied in tallies {
-            annotate(&mut self.record, node, &tallied.key, &tallied.value);
+        if let Some(tallies) = self.open.vacate(key) {
+            for tallied in &tallies {
+                self.record.annotate(node, &tallied.key, &tallied.value);
+            }
         }
         let closed = self.record.node_mut(node);
         closed.end = end.max(closed.start);
         closed.state = NodeState::Closed;
         self.closed += 1;
         self.closed_bytes += closed.bytes as usize;
-        // The parent may be handed the same error next.
-        if let (Some(seen), Some(slot)) = (seen, parent.and_then(|key| self.find_mut(key))) {
-            slot.seen = Some(seen);
-        }
     }
 
     /// Whether finished parts leave now that `node` closed. Taking them costs
     /// as much as there is open, so enough must be closed to pay for it.
     fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
-        let open = self.open_count();
+        let open = self.open.count();
         let open_bytes = self.record.bytes() - self.closed_bytes;
         let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
             || self.closed >= limits::STREAM_ENTITIES)
@@ -557,7 +481,8 @@ impl State {
             RootState::Open if sampled => has_grown,
             // What waits for its verdict must not grow for ever.
             RootState::Open => self.closed_bytes >= limits::UNDECIDED_BYTES,
-            RootState::Sent | RootState::Discarded => {
+            RootState::Deciding => false,
+            RootState::Sent | RootState::Discarded | RootState::GivenUp => {
                 let is_outermost = self.record.node(node).parent().is_none();
                 has_grown || (is_outermost && open <= 16 + 4 * self.closed)
             }
@@ -567,11 +492,11 @@ impl State {
     fn take_closed(&mut self) -> (Record, usize) {
         self.closed_bytes = 0;
         let closed = std::mem::take(&mut self.closed);
-        if self.open_count() == 0 {
+        if self.open.count() == 0 {
             return (std::mem::take(&mut self.record), closed);
         }
         let (record, places) = self.record.split_closed();
-        for slot in self.open.iter_mut().filter(|slot| slot.id.is_some()) {
+        for slot in self.open.slots_mut() {
             if let Some(place) = moved_to(&places, slot.node) {
                 slot.node = place;
             }

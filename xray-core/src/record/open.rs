@@ -1,0 +1,128 @@
+//! The entities of a trace that are open.
+
+use super::value::Tallied;
+use super::{NodeIndex, Seen};
+use crate::SegmentId;
+
+/// Names an entity of a trace: a place among the open ones, and the id that
+/// must stand there. Once the entity is closed the place holds another id or
+/// none, so whatever a late handle does finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    slot: u32,
+    pub(crate) id: SegmentId,
+}
+
+impl Key {
+    /// The facade itself, which is never open: its children stand alone.
+    pub(super) fn facade(id: SegmentId) -> Self {
+        Self { slot: u32::MAX, id }
+    }
+}
+
+/// A place of an open entity.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// None where the place is free.
+    pub(super) id: Option<SegmentId>,
+    pub(super) node: NodeIndex,
+    parent: Option<Key>,
+    /// The segment this entity belongs to; below a facade, the independent
+    /// subsegment.
+    pub(super) top: Key,
+    notes: Option<Box<Notes>>,
+}
+
+/// What few entities have while they are open.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The error that was recorded here last, or handed up from a child.
+    pub(super) seen: Option<Seen>,
+    pub(super) tallies: Vec<Tallied>,
+}
+
+impl Slot {
+    pub(super) fn notes(&mut self) -> &mut Notes {
+        self.notes.get_or_insert_default()
+    }
+
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.notes.as_ref()?.seen
+    }
+
+    pub(super) fn tallies(&self) -> &[Tallied] {
+        self.notes.as_ref().map_or(&[], |notes| &notes.tallies)
+    }
+}
+
+/// Slots are used again, so that a long trace needs as many as it has open at
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Open {
+    pub(super) fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.id.is_some())
+    }
+
+    pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().filter(|slot| slot.id.is_some())
+    }
+
+    /// Without `top` the entity belongs to itself.
+    pub(super) fn occupy(
+        &mut self,
+        id: SegmentId,
+        node: NodeIndex,
+        parent: Option<Key>,
+        top: Option<Key>,
+    ) -> Key {
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        let key = Key { slot, id };
+        let entry = Slot {
+            id: Some(id),
+            node,
+            parent,
+            top: top.unwrap_or(key),
+            notes: None,
+        };
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => *place = entry,
+            None => self.slots.push(entry),
+        }
+        key
+    }
+
+    pub(super) fn find(&self, key: Key) -> Option<&Slot> {
+        let slot = self.slots.get(key.slot as usize)?;
+        (slot.id == Some(key.id)).then_some(slot)
+    }
+
+    pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        (slot.id == Some(key.id)).then_some(slot)
+    }
+
+    /// Frees the place of an entity; its tallies are left to be written.
+    pub(super) fn vacate(&mut self, key: Key) -> Option<Vec<Tallied>> {
+        let slot = self.find_mut(key)?;
+        slot.id = None;
+        let (parent, notes) = (slot.parent, slot.notes.take());
+        self.free.push(key.slot);
+        let notes = notes?;
+        // The parent may be handed the same error next.
+        if let (Some(seen), Some(parent)) = (notes.seen, parent)
+            && let Some(slot) = self.find_mut(parent)
+        {
+            slot.notes().seen = Some(seen);
+        }
+        Some(notes.tallies)
+    }
+}
