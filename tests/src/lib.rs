@@ -1,12 +1,14 @@
 //! Tests that need sockets, processes or whole runtimes, and what they share.
 
+pub mod places;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use xray_core::document::Document;
-use xray_core::{Always, Recorder, RecorderBuilder};
+use xray_core::{Always, Documents, Recorder, RecorderBuilder};
 
 /// What stands before each document.
 pub const DATAGRAM_HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
@@ -28,6 +30,39 @@ pub fn balance(recorder: &Recorder) {
     assert_eq!(documents.queued, 0, "{documents:?}");
     assert_eq!(recorder.open(), 0);
     assert_eq!(recorder.snapshot(), []);
+}
+
+/// The whole way: fails unless both ledgers [`balance`], and what was sent is
+/// what the daemon received and what the kernel threw away before it could.
+#[track_caller]
+pub fn delivered(recorder: &Recorder, received: u64, kernel_drops: u64) -> Documents {
+    balance(recorder);
+    let documents = recorder.documents();
+    let arrived = received + kernel_drops;
+    assert_eq!(
+        documents.sent, arrived,
+        "{received} received, {kernel_drops} dropped by the kernel: {documents:?}"
+    );
+    documents
+}
+
+/// Random enough to spread over a range, and the same in each run.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence of its own for each seed but zero.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From zero up to, not including, `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
 }
 
 /// The settings of a recorder that sends to `daemon`.

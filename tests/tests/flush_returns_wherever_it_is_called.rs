@@ -8,145 +8,16 @@
     reason = "whatever is not as expected fails the test"
 )]
 
-use std::future::Future;
-use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
-use xray_core::{
-    Always, DaemonAddress, Flush, Flushed, Keep, Loss, Recorder, RecorderBuilder, Resolve,
-};
-use xray_local::Daemon;
-use xray_tests::{accepted, balance, nobody};
+use xray_core::{Keep, Loss, Recorder};
+use xray_tests::places::{PLACES, STATES, in_state};
+use xray_tests::{accepted, balance};
 
 const TIME: Duration = Duration::from_millis(60);
 const SLACK: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(20);
-
-type Call = Box<dyn FnOnce() -> Flush + Send>;
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().build().unwrap()
-}
-
-fn workers(count: usize) -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(count).build().unwrap()
-}
-
-/// Calls when it is dropped.
-struct OnDrop(Option<Call>, mpsc::Sender<Flushed>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        let call = self.0.take().unwrap();
-        self.1.send(call().wait()).unwrap();
-    }
-}
-
-/// Makes the call somewhere, and waits for it there.
-type Place = fn(Call) -> Flushed;
-
-const PLACES: [(&str, Place); 10] = [
-    ("no runtime", |call| call().wait()),
-    ("current_thread", |call| {
-        current_thread().block_on(async { call().await })
-    }),
-    ("one worker", |call| {
-        let runtime = workers(1);
-        runtime.block_on(async { tokio::spawn(async { call().await }).await.unwrap() })
-    }),
-    ("eight workers", |call| {
-        let runtime = workers(8);
-        runtime.block_on(async { tokio::spawn(async { call().await }).await.unwrap() })
-    }),
-    ("blocking inside block_on", |call| {
-        current_thread().block_on(async { call().wait() })
-    }),
-    ("blocking the only worker", |call| {
-        let runtime = workers(1);
-        runtime.block_on(async { tokio::spawn(async { call().wait() }).await.unwrap() })
-    }),
-    ("spawn_blocking", |call| {
-        let runtime = current_thread();
-        runtime.block_on(async { tokio::task::spawn_blocking(|| call().wait()).await.unwrap() })
-    }),
-    ("after the runtime is dropped", |call| {
-        let runtime = current_thread();
-        let entered = runtime.enter();
-        let mut flush = call();
-        drop(entered);
-        let mut cx = Context::from_waker(Waker::noop());
-        let polled = runtime.block_on(async { Pin::new(&mut flush).poll(&mut cx) });
-        drop(runtime);
-        match polled {
-            std::task::Poll::Ready(flushed) => flushed,
-            std::task::Poll::Pending => flush.wait(),
-        }
-    }),
-    ("in Drop", |call| {
-        let (tell, told) = mpsc::channel();
-        drop(OnDrop(Some(call), tell));
-        told.recv().unwrap()
-    }),
-    ("in Drop while unwinding", |call| {
-        let (tell, told) = mpsc::channel();
-        let unwound = catch_unwind(AssertUnwindSafe(|| {
-            let _on_drop = OnDrop(Some(call), tell);
-            resume_unwind(Box::new("quietly"));
-        }));
-        assert!(unwound.is_err());
-        told.recv().unwrap()
-    }),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum State {
-    Up,
-    Down,
-    /// Alive, but reads nothing.
-    Stopped,
-    Unresolvable,
-}
-
-const STATES: [State; 4] = [State::Up, State::Down, State::Stopped, State::Unresolvable];
-
-impl State {
-    fn is_reachable(self) -> bool {
-        matches!(self, Self::Up | Self::Stopped)
-    }
-}
-
-struct NoNames;
-
-impl Resolve for NoNames {
-    fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
-        Err(std::io::Error::other("no such name"))
-    }
-}
-
-fn in_state(state: State) -> (Daemon, RecorderBuilder) {
-    let daemon = Daemon::start().unwrap();
-    let address: DaemonAddress = match state {
-        State::Up => daemon.address().into(),
-        State::Down => nobody().unwrap().into(),
-        State::Stopped => {
-            daemon.pause();
-            daemon.address().into()
-        }
-        State::Unresolvable => "xray.test:2000".parse().unwrap(),
-    };
-    let builder = Recorder::builder("test")
-        .ignore_environment()
-        .sampler(Always)
-        .resolver(Arc::new(NoNames))
-        .daemon_address(address);
-    (daemon, builder)
-}
 
 /// Everything in one table: 10 places, 4 states, 3 fillings, both calls.
 #[test]
@@ -155,7 +26,7 @@ fn flush_and_shutdown_are_back_in_time_in_every_place_and_state() {
         for state in STATES {
             for documents in [0_u64, 3, 100] {
                 let case = format!("{place}, {state:?}, {documents} documents");
-                let (daemon, builder) = in_state(state);
+                let (daemon, builder) = in_state(state).unwrap();
                 // A hundred are more than the queue and its thread hold.
                 let recorder = builder.queue(8, 1 << 20).build().unwrap();
                 for _ in 0..documents {
@@ -209,7 +80,7 @@ fn flush_and_shutdown_are_back_in_time_in_every_place_and_state() {
 fn a_hook_may_flush_and_shut_down() {
     for state in STATES {
         for shuts_down in [false, true] {
-            let (daemon, builder) = in_state(state);
+            let (daemon, builder) = in_state(state).unwrap();
             let own = Arc::new(OnceLock::<Recorder>::new());
             let found = Arc::new(Mutex::new(Vec::new()));
             let hook = {

@@ -7,6 +7,8 @@
 )]
 
 use std::collections::HashSet;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use xray_core::{HeaderText, Sampled, TraceHeader};
 
@@ -154,4 +156,31 @@ fn what_follows_the_first_1024_bytes_is_never_read() {
     assert_eq!(TraceHeader::parse(&value), TraceHeader::default());
     let nothing = TraceHeader::from_headers(Some(&value), Some(&value), Some(&value));
     assert_eq!(nothing, TraceHeader::default());
+}
+
+/// How long one parse of each takes, by the fastest of many.
+fn parse_times(values: &[Vec<u8>]) -> Vec<Duration> {
+    let time = |value: &Vec<u8>| {
+        let begun = Instant::now();
+        let _ = black_box(TraceHeader::parse(black_box(value)));
+        begun.elapsed()
+    };
+    let fastest = |value| (0..200).map(|_| time(value)).min().unwrap();
+    values.iter().map(fastest).collect()
+}
+
+/// T-20 and T-23, the figures. They are those of a release build:
+/// `cargo test --release -p xray-core --test header_corpus -- --ignored --nocapture`
+#[test]
+#[ignore = "a figure of release builds"]
+fn each_header_takes_two_microseconds_and_64_megabytes_one() {
+    let read_whole = |case: &Case| case.value.len() <= 1_024;
+    let corpus = cases().into_iter().filter(read_whole);
+    let corpus: Vec<Vec<u8>> = corpus.map(|case| case.value).collect();
+    let longest = parse_times(&corpus).into_iter().max().unwrap();
+    let endless = parse_times(&[vec![b'v'; 64 << 20]])[0];
+    println!("{} headers: {longest:?} at most", corpus.len());
+    println!("64 MiB in one: {endless:?}");
+    assert!(longest <= Duration::from_micros(2), "{longest:?}");
+    assert!(endless <= Duration::from_micros(1), "{endless:?}");
 }

@@ -244,9 +244,11 @@ fn planned() -> impl Strategy<Value = Vec<Planned>> {
 }
 
 proptest! {
+    // PROPTEST_CASES asks for more.
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(10_000)
+        cases: ProptestConfig::default().cases.max(10_000),
+        ..ProptestConfig::default()
     })]
 
     #[test]

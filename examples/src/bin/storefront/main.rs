@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p xray-examples --bin storefront` serves on 127.0.0.1:3000 and,
 //! without a daemon, prints every trace as a tree. With `--requests N` it
-//! drives N requests at itself, and its last line tells what became of the
-//! documents.
+//! drives N requests at itself. Its last line, then or after Ctrl-C, tells what
+//! became of the documents.
 
 mod drive;
 mod inventory;
@@ -48,15 +48,16 @@ async fn main() -> anyhow::Result<()> {
     let service = storefront::service(recorders.storefront.clone(), &inventory);
     let serving = axum::serve(listener, service);
 
-    let Some(requests) = options.requests else {
+    if let Some(requests) = options.requests {
+        tokio::spawn(async move { serving.await });
+        drive::drive(address, requests).await?;
+    } else {
         writeln!(
             std::io::stderr(),
             "storefront on http://{address}, inventory on {inventory}"
         )?;
-        return Ok(serving.await?);
-    };
-    tokio::spawn(async move { serving.await });
-    drive::drive(address, requests).await?;
+        serving.with_graceful_shutdown(stopped()).await?;
+    }
     let documents = recorders.shutdown().await;
     if let Some(daemon) = daemon {
         daemon.wait_for(documents.sent, Duration::from_secs(5));
@@ -64,6 +65,13 @@ async fn main() -> anyhow::Result<()> {
     }
     writeln!(std::io::stdout(), "{}", documents.to_json())?;
     Ok(())
+}
+
+/// When somebody presses Ctrl-C.
+async fn stopped() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await; // then nothing stops it but a kill
+    }
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
