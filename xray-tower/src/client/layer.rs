@@ -17,8 +17,9 @@ use crate::exchange::Callbacks;
 /// Records every request that goes out as a subsegment of what is current,
 /// named after the host, and tells the host which trace it is part of.
 ///
-/// Cheap to clone; all clones share what was configured. Where no trace is, a request passes untouched. See the [crate's
-/// documentation](crate) for what is recorded when.
+/// Cheap to clone; all clones share what was configured. Where no trace is, a
+/// request passes untouched. See the [crate's documentation](crate) for what is
+/// recorded when.
 ///
 /// ```no_run
 /// use http_body_util::Empty;
