@@ -25,7 +25,9 @@ mod options;
 /// The attribute stands on free functions, methods, and functions with a body
 /// in traits, synchronous or `async`. Not on a `const fn`, nor on a function
 /// that merely returns a future; both are refused by the compiler. That
-/// includes what `#[async_trait]` makes of an `async fn`.
+/// includes what `#[async_trait]` makes of an `async fn`. The body becomes that
+/// of a closure or an async block: below `#[track_caller]` it sees itself as the
+/// caller.
 ///
 /// ```compile_fail
 /// # use xray_core::subsegment;

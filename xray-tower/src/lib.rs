@@ -26,6 +26,10 @@
 //! # }
 //! ```
 //!
+//! The client's address is known if axum is told to keep it:
+//! `axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())`,
+//! with the feature `axum`.
+//!
 //! # A hyper server that calls another one
 //!
 //! ```no_run

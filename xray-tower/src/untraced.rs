@@ -1,6 +1,6 @@
 //! Requests that ask not to be recorded.
 
-use http::request::Parts;
+use http::Extensions;
 
 /// An extension of requests that are not to be recorded: for one that carries
 /// it, both layers do nothing. Put there by a layer further out, or by who
@@ -30,7 +30,7 @@ use http::request::Parts;
 pub struct Untraced;
 
 impl Untraced {
-    pub(crate) fn marks(request: &Parts) -> bool {
-        request.extensions.get::<Self>().is_some()
+    pub(crate) fn marks(request: &Extensions) -> bool {
+        request.get::<Self>().is_some()
     }
 }

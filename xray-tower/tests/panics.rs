@@ -18,7 +18,7 @@ use serde_json::json;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use xray_core::Recorder;
-use xray_tower::XRayLayer;
+use xray_tower::{XRayClientLayer, XRayLayer};
 
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -190,4 +190,37 @@ async fn an_exchange_that_is_unwound_is_no_success() {
         assert_eq!(documents.len(), usize::from(polled));
         assert!(documents.iter().all(|document| document.fault));
     }
+}
+
+/// Who reads an answer panics, and its body goes down with it.
+#[tokio::test]
+async fn an_answer_that_is_unwound_is_no_success() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let client =
+        XRayClientLayer::new().layer(tower::service_fn(async |_: Request<common::Plain>| {
+            Ok::<_, Infallible>(Response::new(PanickingBody(3)))
+        }));
+    let reads = segment.scope(async move {
+        let answer = client.oneshot(get("http://stock.example/")).await.unwrap();
+        let mut body = answer.into_body();
+        body.frame().await.unwrap().unwrap();
+        panic!("elsewhere");
+    });
+    assert!(tokio::spawn(reads).await.unwrap_err().is_panic());
+    segment.close();
+    let call = &only(&recorder, &capture).subsegments[0];
+    assert_eq!(
+        shape(call),
+        json!({
+            "name": "stock.example",
+            "namespace": "remote",
+            "fault": true,
+            "cause": ["panic: the thread panicked"],
+            "http": {
+                "request": {"method": "GET", "url": "http://stock.example/"},
+                "response": {"status": 200},
+            },
+        })
+    );
 }

@@ -1,7 +1,10 @@
 //! Who is told which trace a request is part of.
 
-use http::HeaderMap;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use xray_core::{Pattern, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader};
+
+use crate::url::host;
 
 /// APIs of providers of language models, which have no use for a trace of ours
 /// and keep what they are sent; with every host below them. Not Bedrock, which
@@ -52,6 +55,16 @@ impl Destinations {
         self.never.push(Pattern::new(pattern));
     }
 
+    /// Tells the host of a request by its headers, or sees to it that they tell
+    /// nothing.
+    pub(super) fn tell(&self, trace: &TraceHeader, request: &mut Parts) {
+        if self.allows(host(request)) {
+            inject(trace, &mut request.headers);
+        } else {
+            withhold(trace, &mut request.headers);
+        }
+    }
+
     pub(super) fn allows(&self, host: Option<&str>) -> bool {
         let Some(host) = host else {
             return self.only.is_none();
@@ -61,9 +74,32 @@ impl Destinations {
     }
 }
 
-/// Takes out what [`inject`](super::service::inject) would have replaced: a
-/// header of an earlier hop is no better than one of ours.
-pub(super) fn withhold(header: &TraceHeader, headers: &mut HeaderMap) {
+/// Puts the trace in, in place of what an earlier hop or an earlier attempt left
+/// there. W3C's headers only for a caller who spoke W3C.
+fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
+    let mut put = |name, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put(TRACE_HEADER, &header.to_text());
+    if !header.is_w3c() {
+        return;
+    }
+    if let Some(traceparent) = header.traceparent() {
+        put(TRACEPARENT_HEADER, &traceparent);
+    }
+    match header.tracestate() {
+        Some(tracestate) => put(TRACESTATE_HEADER, tracestate),
+        None => {
+            headers.remove(TRACESTATE_HEADER); // of other ids
+        }
+    }
+}
+
+/// Takes out what [`inject`] would have replaced: a header of an earlier hop is
+/// no better than one of ours.
+fn withhold(header: &TraceHeader, headers: &mut HeaderMap) {
     headers.remove(TRACE_HEADER);
     if header.is_w3c() {
         headers.remove(TRACEPARENT_HEADER);

@@ -17,8 +17,9 @@ use crate::exchange::Callbacks;
 /// Records every request that goes out as a subsegment of what is current,
 /// named after the host, and tells the host which trace it is part of.
 ///
-/// Cheap to clone; all clones share what was configured. Where no trace is, a request passes untouched. See the [crate's
-/// documentation](crate) for what is recorded when.
+/// Cheap to clone; all clones share what was configured. Where no trace is, a
+/// request passes untouched. See the [crate's documentation](crate) for what is
+/// recorded when.
 ///
 /// ```no_run
 /// use http_body_util::Empty;
@@ -36,6 +37,37 @@ use crate::exchange::Callbacks;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # What is current
+///
+/// What counts is what is current when `call` is called, since that is when the
+/// headers are put in, not when its future is polled. Arguments come first:
+/// `segment.scope(client.call(request))` calls before `scope` makes anything
+/// current, and records nothing. Call within, or leave that to `oneshot`:
+///
+/// ```
+/// # use tower::{Layer, Service, ServiceExt, service_fn};
+/// # use xray_tower::XRayClientLayer;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = service_fn(async |_: http::Request<String>| Ok::<_, std::io::Error>(http::Response::new(String::new())));
+/// # let mut client = XRayClientLayer::new().layer(client);
+/// # let request = http::Request::get("http://stock.example/7").body(String::new())?;
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// let segment = recorder.begin_segment("nightly job");
+/// # segment.scope(client.call(request.clone())).await?;
+/// # let again = request.clone();
+/// let response = segment.scope(async { client.call(request).await }).await?;
+/// # let request = again;
+/// let response = segment.scope(client.oneshot(request)).await?;
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// In a handler below [`XRayLayer`](crate::XRayLayer), and in whatever is
+/// spawned with `in_current`, the segment is current all the time.
 ///
 /// # Attempts
 ///

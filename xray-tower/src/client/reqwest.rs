@@ -4,7 +4,6 @@ use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -89,18 +88,13 @@ where
             return State::Untraced { inner }.into();
         }
         let mut parts = take_head(&mut request);
-        let mut guard = self.begin(&around, &mut parts);
+        let guard = self.begin(&around, &mut parts);
         *request.headers_mut() = parts.headers;
-        match guard.attempt(|| self.inner.call(request)) {
-            Ok(inner) => {
-                let inner = XRayFuture::new(Opened { inner }, Some(guard));
-                State::Traced { inner }.into()
-            }
-            Err(payload) => {
-                guard.close();
-                resume_unwind(payload)
-            }
-        }
+        let call = || Opened {
+            inner: self.inner.call(request),
+        };
+        let inner = XRayFuture::traced(guard, call);
+        State::Traced { inner }.into()
     }
 }
 

@@ -2,20 +2,15 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
-use xray_core::{
-    AnyError, Entity, ErrorKind, HttpRequest, Namespace, TRACE_HEADER, TRACEPARENT_HEADER,
-    TRACESTATE_HEADER, TraceHeader, current,
-};
+use xray_core::{AnyError, Entity, ErrorKind, HttpRequest, Namespace, current};
 
-use super::destinations::withhold;
 use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
 use crate::untraced::Untraced;
@@ -67,38 +62,11 @@ impl<S, K> XRayClient<S, K> {
             }
             self.options.on_request.run(request, &subsegment);
         }
-        let header = subsegment.header();
-        if self.options.destinations.allows(host(request)) {
-            inject(&header, &mut request.headers);
-        } else {
-            withhold(&header, &mut request.headers);
-        }
+        let destinations = &self.options.destinations;
+        destinations.tell(&subsegment.header(), request);
         let callbacks = self.options.callbacks.clone();
         let owner = Owner::Subsegment(subsegment);
         Guard::new(owner, Side::Client, &request.method, callbacks)
-    }
-}
-
-/// Puts the trace into a request, in place of what an earlier hop or an earlier
-/// attempt left there. W3C's headers only for a caller who spoke W3C.
-pub(super) fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
-    let mut put = |name, text: &str| {
-        if let Ok(value) = HeaderValue::from_str(text) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    };
-    put(TRACE_HEADER, &header.to_text());
-    if !header.is_w3c() {
-        return;
-    }
-    if let Some(traceparent) = header.traceparent() {
-        put(TRACEPARENT_HEADER, &traceparent);
-    }
-    match header.tracestate() {
-        Some(tracestate) => put(TRACESTATE_HEADER, tracestate),
-        None => {
-            headers.remove(TRACESTATE_HEADER); // of other ids
-        }
     }
 }
 
@@ -119,23 +87,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let around = current();
-        if around.is_nothing() {
-            return XRayFuture::new(self.inner.call(request), None);
+        if around.is_nothing() || Untraced::marks(request.extensions()) {
+            return XRayFuture::untraced(self.inner.call(request));
         }
         let (mut parts, body) = request.into_parts();
-        if Untraced::marks(&parts) {
-            let future = self.inner.call(Request::from_parts(parts, body));
-            return XRayFuture::new(future, None);
-        }
-        let mut guard = self.begin(&around, &mut parts);
+        let guard = self.begin(&around, &mut parts);
         let request = Request::from_parts(parts, body);
-        match guard.attempt(|| self.inner.call(request)) {
-            Ok(future) => XRayFuture::new(future, Some(guard)),
-            Err(payload) => {
-                guard.close();
-                resume_unwind(payload)
-            }
-        }
+        XRayFuture::traced(guard, || self.inner.call(request))
     }
 }
 

@@ -40,8 +40,24 @@ pin_project! {
 }
 
 impl<F, K> XRayFuture<F, K> {
-    /// Without a guard nothing is recorded.
-    pub(crate) fn new(inner: F, guard: Option<Guard>) -> Self {
+    /// Makes a call of the inner service, with the exchange's segment or
+    /// subsegment current.
+    pub(crate) fn traced(mut guard: Guard, call: impl FnOnce() -> F) -> Self {
+        match guard.attempt(call) {
+            Ok(inner) => Self::new(inner, Some(guard)),
+            Err(payload) => {
+                guard.close();
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    /// A call of which nothing is recorded.
+    pub(crate) fn untraced(inner: F) -> Self {
+        Self::new(inner, None)
+    }
+
+    fn new(inner: F, guard: Option<Guard>) -> Self {
         Self {
             guard,
             kinds: PhantomData,

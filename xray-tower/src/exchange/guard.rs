@@ -259,9 +259,6 @@ impl Guard {
     }
 
     fn cancel(&mut self, what: &str) {
-        if std::thread::panicking() {
-            return; // the owner, dropped next, records just that
-        }
         if let Some(owner) = &self.owner {
             owner.record_exception("Cancelled", what, Class::Error);
             self.mark_unsampled(Class::Error);
@@ -276,8 +273,10 @@ impl Drop for Guard {
             return;
         }
         match (&self.head, self.side) {
-            (None, _) => self.cancel("dropped before there was a response"),
             (Some(head), _) if head.is_enough() => self.complete(None),
+            // The owner, dropped next, records just that.
+            _ if std::thread::panicking() => {}
+            (None, _) => self.cancel("dropped before there was a response"),
             (Some(_), Side::Client) => {
                 self.classify_end(None);
                 self.close();

@@ -48,7 +48,7 @@ impl Options {
     pub(super) fn is_skipped(&self, request: &Parts) -> bool {
         let path = request.uri.path();
         let asked = |skip: &Arc<Skip>| self.recorder.guard(|| skip(request));
-        Untraced::marks(request)
+        Untraced::marks(&request.extensions)
             || self.skipped_paths.iter().any(|skipped| skipped == path)
             || self.skip.iter().any(|skip| asked(skip).unwrap_or(false))
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -90,18 +89,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        if self.options.is_skipped(&parts) {
-            let future = self.inner.call(Request::from_parts(parts, body));
-            return XRayFuture::new(future, None);
-        }
-        let mut guard = self.begin(&parts);
+        let guard = (!self.options.is_skipped(&parts)).then(|| self.begin(&parts));
         let request = Request::from_parts(parts, body);
-        match guard.attempt(|| self.inner.call(request)) {
-            Ok(future) => XRayFuture::new(future, Some(guard)),
-            Err(payload) => {
-                guard.close();
-                resume_unwind(payload)
-            }
+        match guard {
+            Some(guard) => XRayFuture::traced(guard, || self.inner.call(request)),
+            None => XRayFuture::untraced(self.inner.call(request)),
         }
     }
 }
