@@ -32,6 +32,14 @@ impl Glob {
         self.head.len() == 1 && self.tail.is_empty()
     }
 
+    /// What a text must begin with, as far as that is told at a glance.
+    pub(super) fn beginning(&self) -> Edge {
+        match &self.outline {
+            Some(outline) => outline.first,
+            None => Edge::default(), // the text may be another that is no ASCII
+        }
+    }
+
     #[inline]
     pub(super) fn matches(&self, text: &Text<'_>) -> bool {
         if !text.ascii {
@@ -110,7 +118,7 @@ struct Outline {
 
 /// Bytes that one end of a text must show, where the mask is set.
 #[derive(Debug, Clone, Copy, Default)]
-struct Edge {
+pub(super) struct Edge {
     bytes: u128,
     mask: u128,
 }
@@ -143,6 +151,11 @@ impl Outline {
 }
 
 impl Edge {
+    /// Whether it asks for anything.
+    pub(super) fn asks(&self) -> bool {
+        self.mask != 0
+    }
+
     fn first(part: &[char]) -> Self {
         Self::new(part.iter().take(EDGE).enumerate())
     }
@@ -171,6 +184,13 @@ pub(super) struct Text<'a> {
     first: u128,
     /// Its last bytes, in lower case, up to the highest.
     last: u128,
+}
+
+impl Text<'_> {
+    /// Whether it may begin so.
+    pub(super) fn begins(&self, edge: &Edge) -> bool {
+        (edge.bytes ^ self.first) & edge.mask == 0 || !self.ascii
+    }
 }
 
 impl<'a> From<&'a str> for Text<'a> {

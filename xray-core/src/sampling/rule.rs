@@ -2,7 +2,7 @@
 //! elsewhere.
 
 use super::RequestFacts;
-use super::glob::{Glob, Text};
+use super::glob::{Edge, Glob, Text};
 
 /// What a rule asks of a request.
 #[derive(Debug)]
@@ -29,16 +29,39 @@ fn asks<'a>(glob: &Glob, fact: impl FnOnce() -> Option<&'a Text<'a>>) -> bool {
 /// Rules in the order in which they are tried, each with what it grants.
 #[derive(Debug)]
 pub(super) struct Ordered<Grant> {
-    pub(super) rules: Vec<(Matcher, Grant)>,
-    pub(super) default: Grant,
+    rules: Vec<(Matcher, Grant)>,
+    /// How the paths of the rules begin, side by side: nearly all rules are
+    /// found not to match here, without a look at the rules themselves.
+    beginnings: Vec<Edge>,
+    default: Grant,
 }
 
 impl<Grant> Ordered<Grant> {
+    pub(super) fn new(default: Grant) -> Self {
+        Self {
+            rules: Vec::new(),
+            beginnings: Vec::new(),
+            default,
+        }
+    }
+
+    /// Adds a rule behind the others.
+    pub(super) fn push(&mut self, matcher: Matcher, grant: Grant) {
+        self.beginnings.push(matcher.path.beginning());
+        self.rules.push((matcher, grant));
+    }
+
     /// What the first rule that matches grants, or the default.
     pub(super) fn find(&self, mut facts: Facts<'_>) -> &Grant {
-        let mut rules = self.rules.iter();
-        let found = rules.find(|(matcher, _)| matcher.matches(&mut facts));
-        found.map_or(&self.default, |(_, grant)| grant)
+        let asks = self.beginnings.iter().any(Edge::asks);
+        let path = if asks { facts.path().copied() } else { None };
+        for ((matcher, grant), beginning) in self.rules.iter().zip(&self.beginnings) {
+            let begins_so = path.is_none_or(|path| path.begins(beginning));
+            if begins_so && matcher.matches(&mut facts) {
+                return grant;
+            }
+        }
+        &self.default
     }
 }
 

@@ -70,10 +70,7 @@ impl LocalRules {
     /// (as for [`Rule::rate`]).
     pub fn new(fixed_target: u32, rate: f64) -> Self {
         Self {
-            ordered: Ordered {
-                rules: Vec::new(),
-                default: Budget::new(fixed_target, rate),
-            },
+            ordered: Ordered::new(Budget::new(fixed_target, rate)),
             absent: None,
         }
     }
@@ -105,7 +102,7 @@ impl LocalRules {
             method: Glob::new(&rule.method),
             path: Glob::new(&rule.path),
         };
-        self.ordered.rules.push((matcher, budget));
+        self.ordered.push(matcher, budget);
         self
     }
 
