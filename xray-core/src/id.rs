@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use crate::text::ascii;
+
 /// Identifies one trace across every service it touches.
 ///
 /// Printed as `1-<8 hex>-<24 hex>`: the version, the epoch second of the
@@ -149,13 +151,13 @@ impl FromStr for SegmentId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ascii(&self.to_text()))
+        f.pad(ascii(&self.to_text()))
     }
 }
 
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ascii(&self.to_text()))
+        f.pad(ascii(&self.to_text()))
     }
 }
 
@@ -169,11 +171,6 @@ impl fmt::Debug for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SegmentId({self})")
     }
-}
-
-/// Text that this crate wrote itself, so always ASCII.
-pub(crate) fn ascii(text: &[u8]) -> &str {
-    std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// At most 16 hex digits, any case.

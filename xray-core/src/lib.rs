@@ -78,6 +78,7 @@ mod clock;
 mod entropy;
 mod header;
 mod id;
+mod text;
 
 // whether it is recorded
 mod sampling;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{Carried, MAX_EXTRAS, Sampled, TraceHeader, trim, trim_start};
-use crate::id::ascii;
+use crate::text::ascii;
 use crate::{SegmentId, TraceId};
 
 /// Bytes looked at, so that a value's size never decides the work.

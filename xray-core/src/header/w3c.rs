@@ -1,11 +1,9 @@
 //! Reads and writes the W3C headers, traceparent and tracestate.
 
-use std::fmt;
-use std::ops::Deref;
-
 use super::parse::MAX_LEN;
 use super::{Sampled, trim};
-use crate::id::{ascii, parse_hex, write_hex};
+use crate::id::{parse_hex, write_hex};
+use crate::text::{ascii, reads_as_str};
 use crate::{SegmentId, TraceId};
 
 /// Largest tracestate kept, in bytes: what the specification asks a sender to
@@ -81,30 +79,10 @@ impl TraceparentText {
         }
         Self(text)
     }
-}
 
-impl Deref for TraceparentText {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        ascii(&self.0)
+    fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
-impl AsRef<str> for TraceparentText {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl fmt::Display for TraceparentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self)
-    }
-}
-
-impl fmt::Debug for TraceparentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
+reads_as_str!(TraceparentText);

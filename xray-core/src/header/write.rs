@@ -1,10 +1,7 @@
 //! Writes X-Amzn-Trace-Id from typed values.
 
-use std::fmt;
-use std::ops::Deref;
-
 use super::{MAX_EXTRAS, Sampled, TraceHeader};
-use crate::id::ascii;
+use crate::text::reads_as_str;
 
 /// The text of an X-Amzn-Trace-Id header, held inline, so that writing one
 /// allocates nothing. Made by [`TraceHeader::to_text`]; reads as a `str`, always
@@ -59,30 +56,10 @@ impl HeaderText {
             self.len = end;
         }
     }
-}
 
-impl Deref for HeaderText {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        ascii(&self.bytes[..self.len])
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
-impl AsRef<str> for HeaderText {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl fmt::Display for HeaderText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self)
-    }
-}
-
-impl fmt::Debug for HeaderText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
+reads_as_str!(HeaderText);

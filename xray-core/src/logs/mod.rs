@@ -14,11 +14,8 @@ pub use kv::XRayLogger;
 #[cfg(feature = "tracing-subscriber")]
 pub use subscriber::XRayFormat;
 
-use std::fmt;
-use std::ops::Deref;
-
 use crate::entity::Entity;
-use crate::id::ascii;
+use crate::text::reads_as_str;
 use crate::{SegmentId, TraceId};
 
 /// Under which it stands on a line.
@@ -55,6 +52,10 @@ impl LogId {
         let len = Self::MAX_LEN;
         Self { bytes, len }
     }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 impl Entity {
@@ -79,28 +80,4 @@ impl Entity {
     }
 }
 
-impl Deref for LogId {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        ascii(&self.bytes[..self.len])
-    }
-}
-
-impl AsRef<str> for LogId {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl fmt::Display for LogId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self)
-    }
-}
-
-impl fmt::Debug for LogId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
+reads_as_str!(LogId);
