@@ -85,11 +85,12 @@ pub(crate) const METADATA_DEPTH: usize = 32;
 pub(crate) const SHOW_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Closed bytes (estimated) after which finished subtrees leave an open trace:
-/// about one datagram.
-pub(crate) const STREAM_BYTES: usize = 56_000;
+/// two datagrams. Each leaves as a document of its own, as siblings cannot share
+/// one; what is still there when the segment closes may share the segment's.
+pub(crate) const STREAM_BYTES: usize = 112_000;
 
 /// Closed entities after which finished subtrees leave an open trace.
-pub(crate) const STREAM_ENTITIES: usize = 500;
+pub(crate) const STREAM_ENTITIES: usize = 1_000;
 
 /// Open entities of one trace by default; what is begun beyond is not recorded.
 pub(crate) const OPEN_ENTITIES: usize = 250_000;
