@@ -8,7 +8,7 @@
     reason = "whatever is not as expected fails the test"
 )]
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use xray_core::{Keep, Loss, Recorder};
@@ -124,5 +124,39 @@ fn a_hook_may_flush_and_shut_down() {
                 assert_eq!(documents.lost[&Loss::Shutdown], 2, "{state:?}");
             }
         }
+    }
+}
+
+/// T-61, small; the binary `faults` has a thousand.
+#[test]
+fn a_hundred_shutdowns_at_once_are_one_and_say_the_same() {
+    const CALLS: usize = 100;
+    for state in STATES {
+        let (daemon, builder) = in_state(state).unwrap();
+        let recorder = builder.build().unwrap();
+        for _ in 0..10 {
+            recorder.begin_segment("a").close();
+        }
+        let start = Barrier::new(CALLS);
+        let time = if state.is_reachable() { LONG } else { TIME };
+        let answers: Vec<u64> = std::thread::scope(|scope| {
+            let shut_down = || {
+                start.wait();
+                let begun = Instant::now();
+                let left = recorder.shutdown(time).wait().remaining;
+                assert!(begun.elapsed() < time + SLACK, "{state:?}");
+                left
+            };
+            let all: Vec<_> = (0..CALLS).map(|_| scope.spawn(shut_down)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        balance(&recorder);
+        let left = if state.is_reachable() { 0 } else { 10 };
+        assert_eq!(answers, [left; CALLS], "{state:?}");
+        let documents = recorder.documents();
+        assert_eq!(documents.sent, 10 - left, "{state:?}");
+        let lost = documents.lost.get(&Loss::Shutdown).copied();
+        assert_eq!(lost.unwrap_or(0), left, "{state:?}");
+        daemon.resume();
     }
 }
