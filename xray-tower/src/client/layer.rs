@@ -67,7 +67,9 @@ use crate::exchange::Callbacks;
 /// ```
 ///
 /// In a handler below [`XRayLayer`](crate::XRayLayer), and in whatever is
-/// spawned with `in_current`, the segment is current all the time.
+/// spawned with `in_current`, the segment is current all the time. A layer that
+/// lets a task of its own make the call, as tower's `Buffer` does, has to be
+/// within this one.
 ///
 /// # Attempts
 ///
