@@ -4,37 +4,11 @@ use crate::rules::{
     CAUSE, EXCEPTION, Fields, NAME, SEGMENT_ID, STACK_FRAME, TEXT, TRACE_ID, TYPES, Type,
     is_annotation_key, is_name, is_sql_url,
 };
-use crate::{Document, datagram, escape, json};
+use crate::violation::At;
+use crate::{Document, Violation, datagram, json};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::fmt;
 use xray_core::{SegmentId, TraceId};
-
-/// One rule broken, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Violation {
-    /// The field, such as `subsegments[0].http.response.status`.
-    pub path: String,
-    /// The rule it breaks.
-    pub reason: String,
-}
-
-impl Violation {
-    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            reason: reason.into(),
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keys of annotations come from outside.
-        write!(f, "{}: {}", escape(&self.path), escape(&self.reason))
-    }
-}
 
 /// Judges a whole datagram, header line included.
 ///
@@ -45,7 +19,8 @@ impl fmt::Display for Violation {
 ///
 /// # Errors
 ///
-/// Every rule broken, in the order of the document.
+/// Every rule broken, in the order of the document; of more than 50 the first,
+/// and how many more there are.
 ///
 /// ```
 /// let broken = xray_local::check(b"{\"format\":\"json\",\"version\":1}\n{\"name\":\"a\"}").unwrap_err();
@@ -59,12 +34,12 @@ pub fn check(datagram: &[u8]) -> Result<Document, Vec<Violation>> {
 ///
 /// # Errors
 ///
-/// Every rule broken, in the order of the document.
+/// As [`check`].
 pub fn check_document(text: &[u8]) -> Result<Document, Vec<Violation>> {
     let value = match json::read(text) {
         Ok(value) => value,
         Err(error) => {
-            return Err(vec![Violation::new("document", error.to_string())]);
+            return Err(vec![Violation::new("document", &error.to_string())]);
         }
     };
     let Value::Object(outermost) = &value else {
@@ -72,16 +47,22 @@ pub fn check_document(text: &[u8]) -> Result<Document, Vec<Violation>> {
     };
     let mut checker = Checker::default();
     checker.all(outermost);
+    if checker.more > 0 {
+        let reason = format!("breaks {} more rules", checker.more);
+        checker.broken.push(Violation::new("document", &reason));
+    }
     if !checker.broken.is_empty() {
         return Err(checker.broken);
     }
     serde_json::from_value(value)
-        .map_err(|error| vec![Violation::new("document", error.to_string())])
+        .map_err(|error| vec![Violation::new("document", &error.to_string())])
 }
 
 #[derive(Default)]
 struct Checker<'a> {
     broken: Vec<Violation>,
+    /// Rules broken on top of those.
+    more: usize,
     ids: HashSet<&'a str>,
     trace_id: Option<&'a str>,
 }
@@ -319,10 +300,7 @@ impl<'a> Checker<'a> {
             }
             Value::Object(fields) => {
                 for (key, field) in fields {
-                    path.push('.');
-                    path.push_str(key);
-                    self.nulls(path, field);
-                    path.truncate(length);
+                    self.nulls(&mut At(path).to(key), field);
                 }
             }
             _ => {}
@@ -341,19 +319,10 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, path: String, reason: &str) {
-        self.broken.push(Violation::new(path, reason));
-    }
-}
-
-/// Place of an object; empty for the outermost.
-#[derive(Clone, Copy)]
-struct At<'a>(&'a str);
-
-impl At<'_> {
-    fn to(self, key: &str) -> String {
-        match self.0 {
-            "" => key.to_owned(),
-            path => format!("{path}.{key}"),
+        if self.broken.len() < VIOLATIONS {
+            self.broken.push(Violation::new(path, reason));
+        } else {
+            self.more += 1;
         }
     }
 }
@@ -367,3 +336,6 @@ fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>
         Some(_) => Err(NotText),
     }
 }
+
+/// A document of 64 kB can break some 20,000.
+const VIOLATIONS: usize = 50;

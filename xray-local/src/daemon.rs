@@ -50,6 +50,15 @@ struct Running {
 
 /// Sets up a [`Daemon`].
 ///
+/// ```
+/// let daemon = xray_local::Daemon::builder()
+///     .max_bytes(16 << 20)
+///     .on_trace(|trace| print!("{trace}"))
+///     .bind("127.0.0.1:0")?;
+/// # assert_eq!(daemon.received_count(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Defaults
 ///
 /// - 512 MiB held (an estimate), 100,000 traces; the oldest trace goes first
@@ -62,14 +71,14 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Most traces held at a time. The oldest is thrown out as a whole and its
+    /// Most traces held at a time; zero holds none. The oldest is thrown out as a whole and its
     /// documents count as [`evicted`](Daemon::evicted).
     pub fn max_traces(mut self, traces: usize) -> Self {
         self.limits.traces = traces;
         self
     }
 
-    /// Most memory held, by estimate. The oldest trace is thrown out as a whole
+    /// Most memory held, in bytes, by estimate. The oldest trace is thrown out as a whole
     /// and its documents count as [`evicted`](Daemon::evicted).
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;

@@ -11,7 +11,7 @@ pub(crate) const MAX_DATAGRAM: usize = 65_507;
 pub(crate) fn body(datagram: &[u8]) -> Result<&[u8], Violation> {
     if datagram.len() > MAX_DATAGRAM {
         let reason = format!("{} bytes, more than {MAX_DATAGRAM}", datagram.len());
-        return Err(Violation::new("datagram", reason));
+        return Err(Violation::new("datagram", &reason));
     }
     let Some(end) = datagram.iter().position(|&byte| byte == b'\n') else {
         return Err(Violation::new("header", "no line feed ends it"));

@@ -8,7 +8,7 @@
 //!
 //! A datagram passes through the files in this order: `receiver` (socket and
 //! thread, started and stopped by `daemon`), `datagram` and `json` (framing),
-//! `check`, `rules` and `tidy`, `store` (bounded memory, which traces are
+//! `check`, `rules`, `tidy` and `violation`, `store` (bounded memory, which traces are
 //! finished), `trace` (join), `filter`, `render`, `json_line` and `escape` (text).
 
 mod check;
@@ -25,8 +25,9 @@ mod rules;
 mod store;
 mod tidy;
 mod trace;
+mod violation;
 
-pub use check::{Violation, check, check_document};
+pub use check::{check, check_document};
 pub use daemon::{Builder, Daemon};
 pub use escape::escape;
 pub use filter::{Filter, Flag};
@@ -35,5 +36,6 @@ pub use render::{Style, render};
 pub use store::{Received, Rejected, TraceCounts};
 pub use tidy::tidy;
 pub use trace::{Node, Trace, join};
+pub use violation::Violation;
 
 pub use xray_core::document::Document;

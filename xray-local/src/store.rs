@@ -329,7 +329,14 @@ impl Progress {
 /// Estimates the memory a datagram keeps occupied, rather too high: a few bytes
 /// of JSON can become a hundred times as many in memory.
 fn weight(received: &Received) -> usize {
-    let parsed = received.verdict.as_ref().map_or(0, |document| {
+    let told = |violation: &Violation| {
+        size_of::<Violation>() + violation.path.len() + violation.reason.len()
+    };
+    let rejected = |rejected: &Rejected| {
+        let texts = [&rejected.name, &rejected.id].into_iter().flatten();
+        texts.map(String::len).sum::<usize>() + rejected.violations.iter().map(told).sum::<usize>()
+    };
+    let parsed = |document: &Document| {
         let grown = received.bytes.iter().map(|byte| match byte {
             b'{' => 640, // a map allocates room for eleven fields
             b'[' => 128, // a list for four values
@@ -338,8 +345,9 @@ fn weight(received: &Received) -> usize {
             _ => 1,
         });
         document.walk().count() * size_of::<Document>() + grown.sum::<usize>()
-    });
-    size_of::<Held>() + received.bytes.len() + parsed
+    };
+    let verdict = received.verdict.as_ref().map_or_else(rejected, parsed);
+    size_of::<Held>() + received.bytes.len() + verdict
 }
 
 /// A trace that misses a parent waits so many quiet times.

@@ -1,5 +1,6 @@
 //! What daemon and collector let pass, but this SDK must not write.
 
+use crate::violation::At;
 use crate::{Violation, datagram, json};
 use serde_json::{Map, Value};
 
@@ -47,7 +48,7 @@ pub fn tidy(datagram: &[u8]) -> Vec<Violation> {
     }
     if annotations > 50 {
         let reason = format!("{annotations}, where X-Ray indexes 50 in a trace");
-        found.push(Violation::new("annotations", reason));
+        found.push(Violation::new("annotations", &reason));
     }
     found
 }
@@ -64,7 +65,7 @@ fn one(path: &str, document: &Map<String, Value>, found: &mut Vec<Violation>) {
                     report(format!("{path}{key}"), "must be left out when empty");
                 }
             }
-            _ => waste(format!("{path}{key}"), value, &mut report),
+            _ => waste(format!("{path}{}", At("").to(key)), value, &mut report),
         }
     }
     if document
@@ -131,7 +132,7 @@ fn waste(path: String, value: &Value, report: &mut impl FnMut(String, &str)) {
             }
             Value::Object(fields) => {
                 let fields = fields.iter().rev();
-                ahead.extend(fields.map(|(key, field)| (format!("{path}.{key}"), field)));
+                ahead.extend(fields.map(|(key, field)| (At(&path).to(key), field)));
             }
             _ => {}
         }

@@ -9,6 +9,19 @@ use std::fmt;
 /// Documents may come in any order and from several services. Of two with the
 /// same id the later one counts, except that one in progress never replaces a
 /// complete one. A parent that never came leaves a placeholder.
+///
+/// ```
+/// use xray_local::{Document, join};
+///
+/// let late = br#"{"name":"pay","id":"53995c3f42cd8ad8","parent_id":"70de5b6f19ff9a0a",
+///     "type":"subsegment","trace_id":"1-66f2a1c0-0123456789abcdef01234567"}"#;
+/// let root = br#"{"name":"shop","id":"70de5b6f19ff9a0a",
+///     "trace_id":"1-66f2a1c0-0123456789abcdef01234567"}"#;
+/// let traces = join([Document::from_json(late)?, Document::from_json(root)?]);
+/// let parent = traces[0].find("pay").and_then(|pay| pay.parent());
+/// assert_eq!(parent.map(|shop| shop.id()), Some("70de5b6f19ff9a0a"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn join(documents: impl IntoIterator<Item = Document>) -> Vec<Trace> {
     let mut places = HashMap::new();
     let mut joined: Vec<Joining> = Vec::new();
@@ -84,13 +97,15 @@ impl Trace {
         !self.is_open() && self.roots().all(is_segment)
     }
 
-    /// Seconds since the Unix epoch, of the earliest document.
+    /// Seconds since the Unix epoch, of the earliest document; `None` if none
+    /// says when it began.
     pub fn start_time(&self) -> Option<f64> {
         let starts = self.recorded().filter_map(|document| document.start_time);
         starts.min_by(f64::total_cmp)
     }
 
-    /// From the earliest start to the latest end.
+    /// Seconds from the earliest start to the latest end; `None` while nothing
+    /// has ended.
     pub fn duration_seconds(&self) -> Option<f64> {
         let ends = self.recorded().filter_map(|document| document.end_time);
         Some(ends.max_by(f64::total_cmp)? - self.start_time()?)

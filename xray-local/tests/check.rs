@@ -6,7 +6,7 @@ mod common;
 
 use common::{framed, segment};
 use serde_json::{Value, json};
-use xray_local::{check, check_document};
+use xray_local::{check, check_document, tidy};
 
 /// A complete segment with these fields put in, or taken out by `()`.
 fn with(fields: Value) -> String {
@@ -386,8 +386,8 @@ fn annotations_and_metadata() {
     bad(
         json!({"annotations": {"k".repeat(501): 1}}),
         &[&format!(
-            "annotations.{}: its key must be 1 to 500 of A-Z a-z 0-9 _ .",
-            "k".repeat(501)
+            "annotations.{}…: its key must be 1 to 500 of A-Z a-z 0-9 _ .",
+            "k".repeat(100)
         )],
     );
     good(json!({"metadata": {"default": {"any": [null, {"x": null}]}}}));
@@ -456,6 +456,30 @@ fn hostile_keys_are_shown_harmlessly() {
         json!({"annotations": {"\u{1b}[2J": 1}}),
         &[r"annotations.\u{1b}[2J: its key must be 1 to 500 of A-Z a-z 0-9 _ ."],
     );
+}
+
+/// What is said of a document takes no more than the document did.
+#[test]
+fn hostile_documents_are_described_in_bounds() {
+    let long = "k".repeat(20_000);
+    let shown = format!("{}…", "k".repeat(100));
+    let broken = check_document(with(json!({&*long: vec![(); 6_000]})).as_bytes()).unwrap_err();
+    assert_eq!(broken.len(), 51);
+    let null = "must be left out instead of null";
+    assert_eq!(broken[49].to_string(), format!("{shown}[49]: {null}"));
+    assert_eq!(broken[50].to_string(), "document: breaks 5950 more rules");
+
+    let fifty = json!({"annotations": {}, &*long: vec![(); 50]});
+    assert_eq!(reasons(&with(fifty)).len(), 50);
+
+    let twice = format!(r#"{{"{long}":1,"{long}":2}}"#);
+    let expected = format!("document: repeated key `{}…", "k".repeat(186));
+    assert_eq!(reasons(&twice), [expected]);
+
+    let waste = framed(&segment(0xa, "a", &format!(r#","{long}":[[],{{}}]"#)));
+    let untidy: Vec<_> = tidy(&waste).iter().map(ToString::to_string).collect();
+    let expected = [0, 1].map(|at| format!("{shown}[{at}]: must be left out when empty"));
+    assert_eq!(untidy, expected);
 }
 
 #[test]

@@ -196,6 +196,20 @@ fn the_oldest_trace_goes_first_when_memory_is_full() {
         daemon.received().len()
     );
     assert_eq!(daemon.evicted() + daemon.received().len(), 2000);
+
+    // Few bytes that break many rules: it takes more to say which.
+    let daemon = Daemon::builder().max_bytes(200_000).start().unwrap();
+    let socket = sender(&daemon);
+    for _ in 0..100 {
+        let ids = r#""","#.repeat(99);
+        send(&socket, &format!(r#"{{"precursor_ids":[{ids}""]}}"#));
+    }
+    assert!(daemon.wait_for(100, SOON));
+    let left = daemon.received();
+    let told = left.iter().filter_map(|one| one.verdict.as_ref().err());
+    let told: usize = told.map(|rejected| rejected.to_string().len()).sum();
+    assert!(told < 200_000, "{told}");
+    assert_eq!(daemon.evicted() + left.len(), 100);
 }
 
 #[test]

@@ -144,6 +144,14 @@ fn fallible_iterator<const N: usize>(
     Ok(numbers.into_iter())
 }
 
+#[subsegment]
+async fn fallible_iterator_async<'a>(
+    numbers: &'a [u32],
+) -> Result<impl Iterator<Item = &'a u32>, io::Error> {
+    pause().await;
+    Ok(numbers.iter())
+}
+
 #[subsegment(annotate(value))]
 fn shown<'a, T: Into<xray_core::AnnotationValue<'a>> + Clone>(value: T) -> T {
     value
@@ -179,6 +187,8 @@ fn generics_and_lifetimes_stay() {
         assert_eq!(finish(longest_async(&[1], &[])), Some(&[1][..]));
         assert_eq!(doubled([1, 2]).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(fallible_iterator([1, 2]).unwrap().sum::<u32>(), 3);
+        let numbers = finish(fallible_iterator_async(&[1, 2]));
+        assert_eq!(numbers.unwrap().sum::<u32>(), 3);
         assert_eq!(shown("x"), "x");
         assert_eq!(generic_error(std::fmt::Error), Err(std::fmt::Error));
         assert_eq!(

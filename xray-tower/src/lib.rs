@@ -170,6 +170,9 @@ mod enrich;
 mod untraced;
 mod url;
 
+// what has nothing to do with traces
+mod wrap;
+
 pub use classify::Classify;
 #[cfg(feature = "reqwest")]
 pub use client::XRayReqwestFuture;

@@ -12,6 +12,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde_json::json;
+use tower::buffer::Buffer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use xray_core::{Class, Recorder, Sampled, TraceHeader, current, suppressed};
 use xray_tower::{XRayClientLayer, XRayLayer};
@@ -327,4 +328,28 @@ async fn the_call_is_current_within() {
     segment.close();
     let document = only(&recorder, &capture);
     assert_eq!(document.subsegments[0].subsegments[0].name, "sign");
+}
+
+/// What is current stays behind where `Buffer` hands a request to its task.
+#[tokio::test]
+async fn a_call_that_another_task_makes_is_recorded_from_outside() {
+    let seen = Seen::default();
+    let uri = format!("http://{}/200", seen.serve().await);
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let traced = XRayClientLayer::new().layer(Buffer::new(client(), 1));
+    let response = segment.scope(traced.oneshot(get(&uri))).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let header = single(&seen.last(), "x-amzn-trace-id").unwrap();
+
+    let untraced = Buffer::new(XRayClientLayer::new().layer(client()), 1);
+    let response = segment.scope(untraced.oneshot(get(&uri))).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(single(&seen.last(), "x-amzn-trace-id"), None);
+
+    segment.close();
+    let document = only(&recorder, &capture);
+    assert_eq!(document.subsegments.len(), 1);
+    let (root, parent) = (document.trace_id.unwrap(), &document.subsegments[0].id);
+    assert_eq!(header, format!("Root={root};Parent={parent};Sampled=1"));
 }

@@ -89,7 +89,7 @@ async fn a_client_records_what_its_enrichers_read() {
     );
 }
 
-/// T-35: each is counted, and the next one is asked all the same.
+/// Each is counted, and the next one is asked all the same.
 #[tokio::test]
 async fn panics_are_counted_and_harm_nobody() {
     let (recorder, capture) = Recorder::capture("shop");

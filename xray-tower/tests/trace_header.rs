@@ -134,7 +134,7 @@ async fn unsampled_work_is_passed_on_and_not_recorded() {
     assert_eq!(recorder.entities().unsampled, 2);
 }
 
-/// T-21: ten thousand lines of 8 kB each. Only the first is looked at, and
+/// Ten thousand lines of 8 kB each. Only the first is looked at, and
 /// nothing of the others is kept or sent on.
 #[tokio::test]
 async fn the_work_does_not_grow_with_the_lines_of_a_header() {

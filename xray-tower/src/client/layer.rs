@@ -1,11 +1,9 @@
 //! Configuration of the client side.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::{request, response};
-use tower_layer::Layer;
 use xray_core::{Entity, ErrorKind};
 
 use super::XRayClient;
@@ -13,6 +11,7 @@ use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
+use crate::wrap;
 
 /// Records every request that goes out as a subsegment of what is current,
 /// named after the host, and tells the host which trace it is part of.
@@ -67,7 +66,9 @@ use crate::exchange::Callbacks;
 /// ```
 ///
 /// In a handler below [`XRayLayer`](crate::XRayLayer), and in whatever is
-/// spawned with `in_current`, the segment is current all the time.
+/// spawned with `in_current`, the segment is current all the time. A layer that
+/// lets a task of its own make the call, as tower's `Buffer` does, has to be
+/// within this one.
 ///
 /// # Attempts
 ///
@@ -162,6 +163,8 @@ pub(super) struct Options {
     pub(super) traced: bool,
     pub(super) destinations: Destinations,
 }
+
+wrap::layer!(XRayClientLayer, XRayClient);
 
 impl<K> XRayClientLayer<K> {
     /// A layer for calls of services that need not send segments of their own.
@@ -269,39 +272,10 @@ impl<K> XRayClientLayer<K> {
     pub(super) fn destinations(&self) -> &Destinations {
         &self.options.destinations
     }
-
-    fn options_mut(&mut self) -> &mut Options {
-        Arc::make_mut(&mut self.options)
-    }
 }
 
 impl<K> Default for XRayClientLayer<K> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<S, K> Layer<S> for XRayClientLayer<K> {
-    type Service = XRayClient<S, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        XRayClient::new(inner, self.options.clone())
-    }
-}
-
-impl<K> Clone for XRayClientLayer<K> {
-    fn clone(&self) -> Self {
-        Self {
-            options: self.options.clone(),
-            kinds: PhantomData,
-        }
-    }
-}
-
-impl<K> fmt::Debug for XRayClientLayer<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("XRayClientLayer")
-            .field(&self.options)
-            .finish()
     }
 }

@@ -1,6 +1,5 @@
 //! A call: subsegment → headers → inner service.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
 use crate::untraced::Untraced;
 use crate::url::{host, url};
+use crate::wrap;
 
 /// Name of a call that does not say where it goes, as in other X-Ray SDKs.
 const UNKNOWN_HOST: &str = "Unknown host";
@@ -27,30 +27,9 @@ pub struct XRayClient<S, K = (ErrorKind, ErrorKind)> {
     kinds: PhantomData<fn() -> K>,
 }
 
+wrap::service!(XRayClient);
+
 impl<S, K> XRayClient<S, K> {
-    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
-        Self {
-            inner,
-            options,
-            kinds: PhantomData,
-        }
-    }
-
-    /// The service within.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service within.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service within, alone.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
     pub(super) fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
         let name = host(request).unwrap_or(UNKNOWN_HOST);
         let subsegment = around.subsegment(name).namespace(Namespace::Remote).begin();
@@ -94,20 +73,5 @@ where
         let guard = self.begin(&around, &mut parts);
         let request = Request::from_parts(parts, body);
         XRayFuture::traced(guard, || self.inner.call(request))
-    }
-}
-
-impl<S: Clone, K> Clone for XRayClient<S, K> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.options.clone())
-    }
-}
-
-impl<S: fmt::Debug, K> fmt::Debug for XRayClient<S, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("XRayClient")
-            .field("inner", &self.inner)
-            .field("options", &self.options)
-            .finish()
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::response;
-use tower_layer::Layer;
 use xray_core::{Entity, ErrorKind, Recorder};
 
 use super::XRay;
@@ -15,6 +14,7 @@ use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
 use crate::untraced::Untraced;
+use crate::wrap;
 
 /// Records every request that comes in as a segment, named like the recorder
 /// or, with [`name_from_host`](Self::name_from_host), after the host.
@@ -53,6 +53,8 @@ impl Options {
             || self.skip.iter().any(|skip| asked(skip).unwrap_or(false))
     }
 }
+
+wrap::layer!(XRayLayer, XRay);
 
 impl<K> XRayLayer<K> {
     /// A layer that records with `recorder`. Nothing is skipped, and responses
@@ -156,33 +158,6 @@ impl<K> XRayLayer<K> {
     ) -> Self {
         self.options_mut().callbacks.on_response.add(enrich);
         self
-    }
-
-    fn options_mut(&mut self) -> &mut Options {
-        Arc::make_mut(&mut self.options)
-    }
-}
-
-impl<S, K> Layer<S> for XRayLayer<K> {
-    type Service = XRay<S, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        XRay::new(inner, self.options.clone())
-    }
-}
-
-impl<K> Clone for XRayLayer<K> {
-    fn clone(&self) -> Self {
-        Self {
-            options: self.options.clone(),
-            kinds: PhantomData,
-        }
-    }
-}
-
-impl<K> fmt::Debug for XRayLayer<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("XRayLayer").field(&self.options).finish()
     }
 }
 

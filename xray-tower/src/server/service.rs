@@ -1,6 +1,5 @@
 //! A call: headers → decision → segment → inner service.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use super::layer::Options;
 use super::request::{Facts, record, trace_header};
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
 use crate::url::host;
+use crate::wrap;
 
 /// The service of [`XRayLayer`](crate::XRayLayer), where it is documented.
 pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
@@ -23,30 +23,9 @@ pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
     kinds: PhantomData<fn() -> K>,
 }
 
+wrap::service!(XRay);
+
 impl<S, K> XRay<S, K> {
-    pub(super) fn new(inner: S, options: Arc<Options>) -> Self {
-        Self {
-            inner,
-            options,
-            kinds: PhantomData,
-        }
-    }
-
-    /// The service within.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service within.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service within, alone.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-
     fn begin(&self, request: &Parts) -> Guard {
         let recorder = &self.options.recorder;
         let header = trace_header(request);
@@ -95,20 +74,5 @@ where
             Some(guard) => XRayFuture::traced(guard, || self.inner.call(request)),
             None => XRayFuture::untraced(self.inner.call(request)),
         }
-    }
-}
-
-impl<S: Clone, K> Clone for XRay<S, K> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.options.clone())
-    }
-}
-
-impl<S: fmt::Debug, K> fmt::Debug for XRay<S, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("XRay")
-            .field("inner", &self.inner)
-            .field("options", &self.options)
-            .finish()
     }
 }

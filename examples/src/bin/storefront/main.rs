@@ -19,12 +19,13 @@ use tokio::net::TcpListener;
 use xray_core::{Always, Recorder};
 use xray_local::Daemon;
 
-use crate::options::Options;
+use crate::options::{Options, USAGE};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = match Options::read(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => return Ok(writeln!(std::io::stdout(), "{USAGE}")?),
         Err(message) => {
             writeln!(std::io::stderr(), "{message}")?;
             std::process::exit(2);
@@ -90,7 +91,7 @@ fn stand_in() -> anyhow::Result<Option<Arc<Daemon>>> {
         })
         .on_received(|received| {
             if let Err(rejected) = &received.verdict {
-                let _ = writeln!(std::io::stderr(), "rejected: {rejected}");
+                let _ = writeln!(std::io::stderr(), "{rejected}");
             }
         })
         .start()?;

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     pub(crate) queue: Option<usize>,
 }
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: storefront [--listen ADDRESS] [--inventory ADDRESS | --inventory-url URL]
                   [--queue N] [--requests N]
 
@@ -25,7 +25,8 @@ Traces go to the daemon at AWS_XRAY_DAEMON_ADDRESS; when that is not set, they
 are printed here.";
 
 impl Options {
-    pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+    /// `None` when help is wanted; what is wrong otherwise.
+    pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self {
             listen: "127.0.0.1:3000".to_owned(),
             inventory: "127.0.0.1:3001".to_owned(),
@@ -47,10 +48,11 @@ impl Options {
                 }
                 "--requests" => options.requests = Some(number(&value()?)?),
                 "--queue" => options.queue = Some(number(&value()?)?),
-                _ => return Err(USAGE.to_owned()),
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("unknown argument {word}\n\n{USAGE}")),
             }
         }
-        Ok(options)
+        Ok(Some(options))
     }
 }
 

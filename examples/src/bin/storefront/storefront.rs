@@ -19,20 +19,19 @@ use serde_json::json;
 use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use xray_core::{Recorder, TraceExt, current};
-use xray_tower::{XRayClientLayer, XRayLayer};
-
-type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+use xray_tower::{XRayClient, XRayClientLayer, XRayLayer};
 
 #[derive(Clone)]
 struct Inventory {
     url: String,
-    client: HttpClient,
+    client: XRayClient<Client<HttpConnector, Empty<Bytes>>>,
 }
 
 pub(crate) fn service(recorder: Recorder, inventory: &str) -> Router {
+    let client = Client::builder(TokioExecutor::new()).build_http();
     let inventory = Inventory {
         url: inventory.to_owned(),
-        client: Client::builder(TokioExecutor::new()).build_http(),
+        client: XRayClientLayer::new().layer(client),
     };
     Router::new()
         .route("/checkout/{order}", get(checkout))
@@ -79,8 +78,7 @@ async fn pause(milliseconds: u64) {
 impl Inventory {
     async fn stock(&self, order: &str) -> anyhow::Result<usize> {
         let request = Request::get(format!("{}/stock/{order}", self.url)).body(Empty::new())?;
-        let client = XRayClientLayer::new().layer(self.client.clone());
-        let response = client.oneshot(request).await?;
+        let response = self.client.clone().oneshot(request).await?;
         anyhow::ensure!(
             response.status().is_success(),
             "inventory says {}",
