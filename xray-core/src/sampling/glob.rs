@@ -112,6 +112,8 @@ struct Outline {
     exact: bool,
     first: Edge,
     last: Edge,
+    /// It must have all of these somewhere.
+    bytes: ByteSet,
     /// There is no more to the pattern than this.
     is_all: bool,
 }
@@ -133,11 +135,13 @@ impl Outline {
         let back = parts.next_back();
         let stars = pattern.iter().filter(|token| **token == '*').count();
         let seen = |part: &[char]| part.len() <= EDGE;
+        let literals = pattern.iter().filter(|token| !matches!(token, '*' | '?'));
         Some(Self {
             least: pattern.len() - stars,
             exact: stars == 0,
             first: Edge::first(front),
             last: back.map_or(Edge::default(), Edge::last),
+            bytes: ByteSet::of(literals.map(|token| *token as u8)),
             is_all: stars <= 1 && seen(front) && back.is_none_or(seen),
         })
     }
@@ -147,6 +151,7 @@ impl Outline {
         let differ = |edge: Edge, found: u128| (edge.bytes ^ found) & edge.mask;
         (length == self.least || length > self.least && !self.exact)
             && differ(self.first, text.first) | differ(self.last, text.last) == 0
+            && self.bytes.is_within(text.bytes)
     }
 }
 
@@ -175,6 +180,22 @@ impl Edge {
     }
 }
 
+/// Which bytes of ASCII occur, in either case; some share a place.
+#[derive(Debug, Clone, Copy)]
+struct ByteSet(u64);
+
+impl ByteSet {
+    fn of(bytes: impl Iterator<Item = u8>) -> Self {
+        // Upper and lower case of a letter differ in the one bit left out here.
+        let place = |byte: u8| byte & 31 | (byte & 64) >> 1;
+        Self(bytes.fold(0, |set, byte| set | 1 << place(byte)))
+    }
+
+    fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+}
+
 /// A text to be matched, looked through once for what every match wants to know.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
@@ -184,6 +205,7 @@ pub(super) struct Text<'a> {
     first: u128,
     /// Its last bytes, in lower case, up to the highest.
     last: u128,
+    bytes: ByteSet,
 }
 
 impl Text<'_> {
@@ -206,6 +228,7 @@ impl<'a> From<&'a str> for Text<'a> {
             ascii: text.is_ascii(),
             first: u128::from_le_bytes(first),
             last: u128::from_le_bytes(last),
+            bytes: ByteSet::of(text.bytes()),
         }
     }
 }
