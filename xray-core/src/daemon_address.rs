@@ -1,13 +1,15 @@
 //! Where the daemon listens.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 /// Address of the X-Ray daemon: one for documents (UDP), one for sampling (TCP).
 ///
 /// Reads the forms of `AWS_XRAY_DAEMON_ADDRESS`: `host:port` for both, or
 /// `tcp:host:port udp:host:port` in either order. The host may be a name, an
-/// IPv4 address or an IPv6 address in brackets. Defaults to `127.0.0.1:2000`.
+/// IPv4 address or an IPv6 address in brackets, with the number of its interface
+/// where it is link-local, as in `[fe80::1%2]:2000`. Defaults to `127.0.0.1:2000`.
 ///
 /// ```
 /// # use xray_core::DaemonAddress;
@@ -55,12 +57,17 @@ impl Default for DaemonAddress {
     }
 }
 
-impl From<std::net::SocketAddr> for DaemonAddress {
-    fn from(address: std::net::SocketAddr) -> Self {
-        let both = HostPort {
-            host: address.ip().to_string(),
-            port: address.port(),
+impl From<SocketAddr> for DaemonAddress {
+    fn from(address: SocketAddr) -> Self {
+        let host = match address {
+            // A link-local address means nothing without its interface.
+            SocketAddr::V6(six) if six.scope_id() != 0 => {
+                format!("{}%{}", six.ip(), six.scope_id())
+            }
+            _ => address.ip().to_string(),
         };
+        let port = address.port();
+        let both = HostPort { host, port };
         Self {
             udp: both.clone(),
             tcp: both,
@@ -125,9 +132,9 @@ impl HostPort {
         let host = match host.strip_prefix('[') {
             Some(rest) => {
                 let inner = rest.strip_suffix(']').ok_or("a bracket is not closed")?;
-                inner
-                    .parse::<std::net::Ipv6Addr>()
-                    .map_err(|_| "only an IPv6 address stands in brackets")?;
+                literal(inner, 0)
+                    .filter(SocketAddr::is_ipv6)
+                    .ok_or("only an IPv6 address stands in brackets")?;
                 inner
             }
             None if host.contains(':') => return Err("an IPv6 address stands in brackets"),
@@ -142,6 +149,18 @@ impl HostPort {
                 port,
             }),
             _ => Err("the port is no number from 1 to 65535"),
+        }
+    }
+}
+
+/// The address that `host` is, unless it is a name.
+pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, port)),
+        // With an interface, as in `fe80::1%2`.
+        Err(_) => {
+            let six: SocketAddrV6 = format!("[{host}]:{port}").parse().ok()?;
+            Some(six.into())
         }
     }
 }
@@ -177,6 +196,7 @@ mod tests {
             ("10.0.0.1:3000", ("10.0.0.1", 3000), ("10.0.0.1", 3000)),
             ("xray:2000", ("xray", 2000), ("xray", 2000)),
             ("[::1]:2000", ("::1", 2000), ("::1", 2000)),
+            ("[fe80::1%2]:3", ("fe80::1%2", 3), ("fe80::1%2", 3)),
             ("tcp:a:1 udp:b:2", ("b", 2), ("a", 1)),
             ("udp:b:2   tcp:a:1", ("b", 2), ("a", 1)),
         ] {
@@ -195,6 +215,8 @@ mod tests {
             ("host:65536", "the port is no number from 1 to 65535"),
             ("::1:2000", "an IPv6 address stands in brackets"),
             ("[::1:2000", "a bracket is not closed"),
+            ("[::1%]:2000", "only an IPv6 address stands in brackets"),
+            ("[1.2.3.4]:2000", "only an IPv6 address stands in brackets"),
             ("[host]:2000", "only an IPv6 address stands in brackets"),
             ("udp:127.0.0.1:2000", "an IPv6 address stands in brackets"),
             (
@@ -209,6 +231,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_address_comes_back_as_it_went_in() {
+        for text in ["10.0.0.1:3000", "[::1]:2000", "[fe80::1%7]:2000"] {
+            let given: SocketAddr = text.parse().unwrap();
+            let address = DaemonAddress::from(given);
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.to_string().parse(), Ok(address.clone()));
+            let (host, port) = address.udp();
+            assert_eq!(literal(host, port), Some(given));
+        }
+        assert_eq!(literal("localhost", 2000), None);
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! Hooks on finished documents.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::document::Document;
 use crate::encode::json::harmless;
+use crate::guard::guarded;
 use crate::ledger::Loss;
 use crate::limits;
 
@@ -21,11 +22,11 @@ pub enum Keep {
 type Hook = dyn Fn(&mut Document) -> Keep + Send + Sync;
 
 /// All hooks of a recorder, in the order they were added.
-#[derive(Default)]
-pub(crate) struct Hooks(Vec<Box<Hook>>);
+#[derive(Clone, Default)]
+pub(crate) struct Hooks(Vec<Arc<Hook>>);
 
 impl Hooks {
-    pub(crate) fn add(&mut self, hook: Box<Hook>) {
+    pub(crate) fn add(&mut self, hook: Arc<Hook>) {
         self.0.push(hook);
     }
 
@@ -47,7 +48,7 @@ impl Hooks {
     /// document is not sent.
     pub(crate) fn run(&self, datagram: &mut Vec<u8>, limit: usize) -> Result<(), Loss> {
         let header = limits::DATAGRAM_HEADER.len();
-        let hooked = catch_unwind(AssertUnwindSafe(|| {
+        let hooked = guarded(|| {
             // What we wrote ourselves can be read.
             let mut document =
                 Document::from_json(&datagram[header..]).map_err(|_| Loss::Serialize)?;
@@ -58,7 +59,7 @@ impl Hooks {
             }
             let json = serde_json::to_string(&document).map_err(|_| Loss::Serialize)?;
             Ok(harmless(json))
-        }));
+        });
         let json = hooked.unwrap_or(Err(Loss::HookPanic))?;
         if json.len() > limit {
             return Err(Loss::TooLarge);

@@ -6,11 +6,13 @@
 pub(crate) mod capture;
 mod flush;
 pub(crate) mod hook;
-pub(crate) mod inline;
+mod inline;
 mod pace;
 mod queue;
 pub(crate) mod resolve;
+mod sender;
 mod udp;
+pub(crate) mod way;
 pub(crate) mod worker;
 
 pub use flush::{Flush, Flushed};
@@ -34,7 +36,8 @@ use crate::report::{Report, report};
 /// Sends finished pieces of traces somewhere.
 ///
 /// Called on the thread that closes a segment: it must return soon, whatever
-/// happens, and must not panic. A piece that is dropped before all of its
+/// happens, and must not panic. A forked process calls the same one, which has
+/// to cope with that. A piece that is dropped before all of its
 /// documents were sent or lost books the rest as
 /// [`Loss::Discarded`](crate::Loss::Discarded), so the ledgers balance even
 /// then.
@@ -69,6 +72,8 @@ pub struct Piece {
     undecided: u64,
     /// Entities neither written nor dropped.
     unwritten: u64,
+    /// Values trimmed, by entity: one that is packed again counts them once.
+    trimmed: Vec<(NodeIndex, u64)>,
     bytes: usize,
     purpose: Purpose,
 }
@@ -101,6 +106,9 @@ impl Piece {
         closed: usize,
     ) -> Self {
         common.ledger.create_documents(1);
+        if record.left_out > 0 {
+            common.ledger.trim(record.left_out);
+        }
         Self {
             common: common.clone(),
             head,
@@ -108,6 +116,7 @@ impl Piece {
             record,
             undecided: 1,
             unwritten: closed as u64,
+            trimmed: Vec::new(),
             purpose: Purpose::Finished,
         }
     }
@@ -135,6 +144,7 @@ impl Piece {
             record,
             undecided: 0,
             unwritten: 0,
+            trimmed: Vec::new(),
             purpose: Purpose::Snapshot,
         }
     }
@@ -271,10 +281,21 @@ impl Piece {
         self.book_entities(1, Err(reason));
     }
 
-    pub(crate) fn trim(&self, values: u64) {
-        if values > 0 {
-            self.common.ledger.trim(values);
+    /// So many values of an entity were trimmed, those of before included.
+    pub(crate) fn trim(&mut self, index: NodeIndex, values: u64) {
+        if values == 0 {
+            return;
         }
+        let at = match self.trimmed.binary_search_by_key(&index, |known| known.0) {
+            Ok(at) => at,
+            Err(at) => {
+                self.trimmed.insert(at, (index, 0));
+                at
+            }
+        };
+        let known = &mut self.trimmed[at].1;
+        self.common.ledger.trim(values.saturating_sub(*known));
+        *known = values.max(*known);
     }
 
     /// A node that is done with.

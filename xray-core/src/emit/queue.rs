@@ -2,17 +2,17 @@
 //! dropped, and nobody woken who will wake by himself.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Flushed, Piece};
 use crate::ledger::Loss;
+use crate::sync::{Condvar, Mutex};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
 const NAP: Duration = Duration::from_millis(10);
 /// Naps without work before the thread sleeps until it is woken.
-const NAPS: u32 = 100;
+const NAPS: u32 = if cfg!(loom) { 1 } else { 100 };
 /// Pieces taken at once.
 const BATCH: usize = 32;
 
@@ -49,6 +49,8 @@ enum Mode {
     Closing(Instant),
     /// The thread is gone.
     Closed,
+    /// The thread is in the process this one was forked from.
+    Elsewhere,
 }
 
 /// What the emission thread is to do next.
@@ -58,34 +60,38 @@ pub(super) enum Next {
     End,
 }
 
+impl State {
+    fn new(mode: Mode) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            bytes: 0,
+            pushed: 0,
+            finished: 0,
+            left: 0,
+            mode,
+            asleep: false,
+            waiters: 0,
+        }
+    }
+}
+
 impl Queue {
     pub(super) fn new(max_pieces: usize, max_bytes: usize) -> Self {
         Self {
-            state: Mutex::new(State {
-                pieces: VecDeque::new(),
-                bytes: 0,
-                pushed: 0,
-                finished: 0,
-                left: 0,
-                mode: Mode::Open,
-                asleep: false,
-                waiters: 0,
-            }),
-            work: Condvar::new(),
-            done: Condvar::new(),
+            state: Mutex::new(State::new(Mode::Open)),
+            work: Condvar::default(),
+            done: Condvar::default(),
             max_pieces,
             max_bytes,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn push(&self, mut piece: Piece) {
         let bytes = piece.estimated_bytes();
-        let mut state = self.lock();
-        let refused = if state.mode != Mode::Open {
+        let mut state = self.state.lock_or(|| State::new(Mode::Elsewhere));
+        let refused = if state.mode == Mode::Elsewhere {
+            Some(Loss::Fork)
+        } else if state.mode != Mode::Open {
             Some(Loss::Shutdown)
         } else if state.pieces.len() >= self.max_pieces || state.bytes + bytes > self.max_bytes {
             Some(Loss::QueueFull)
@@ -116,7 +122,7 @@ impl Queue {
 
     /// Whether the emission thread should hurry.
     pub(super) fn is_half_full(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         self.is_filling(&state, 2)
     }
 
@@ -126,7 +132,7 @@ impl Queue {
         // No end where the clock cannot count as far as asked.
         let until = at_most.and_then(|time| Instant::now().checked_add(time));
         let mut naps = 0;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if !state.pieces.is_empty() {
                 let count = state.pieces.len().min(BATCH);
@@ -146,14 +152,8 @@ impl Queue {
             let nap = if state.asleep { left } else { Some(NAP) };
             naps = if state.asleep { 0 } else { naps + 1 };
             state = match nap {
-                Some(nap) => {
-                    let waited = self.work.wait_timeout(state, nap);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                Some(nap) => self.work.wait_timeout(state, nap),
+                None => self.work.wait(state),
             };
             state.asleep = false;
         }
@@ -161,13 +161,13 @@ impl Queue {
 
     /// For the emission thread: whether the time of a shutdown is over.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.lock().mode, Mode::Closing(end) if Instant::now() >= end)
+        matches!(self.state.lock().mode, Mode::Closing(end) if Instant::now() >= end)
     }
 
     /// For the emission thread: one piece is done with, whole unless the time
     /// was over.
     pub(super) fn finish(&self, in_time: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.finished += 1;
         state.left += u64::from(!in_time);
         drop(state);
@@ -189,7 +189,7 @@ impl Queue {
 
     fn wait(&self, time: Duration, impatient: bool) -> bool {
         let until = Instant::now() + time;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let waiters = state.waiters;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -203,19 +203,18 @@ impl Queue {
             if left.is_zero() || (impatient && state.waiters != waiters) {
                 return true;
             }
-            let waited = self.work.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.work.wait_timeout(state, left);
         }
     }
 
     /// How much was pushed by now, to wait for.
     pub(super) fn target(&self) -> u64 {
-        self.lock().pushed
+        self.state.lock().pushed
     }
 
     /// Waits until that much is finished.
     pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.waiters += 1;
         self.work.notify_one();
         while state.finished < target && state.mode != Mode::Closed {
@@ -223,8 +222,7 @@ impl Queue {
             if left.is_zero() {
                 break;
             }
-            let waited = self.done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.done.wait_timeout(state, left);
         }
         Flushed::leaving(target.saturating_sub(state.finished))
     }
@@ -232,11 +230,11 @@ impl Queue {
     /// Takes nothing more, and ends at `deadline` or the earlier one already
     /// set.
     pub(super) fn close(&self, deadline: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.mode = match state.mode {
             Mode::Open => Mode::Closing(deadline),
             Mode::Closing(earlier) => Mode::Closing(earlier.min(deadline)),
-            Mode::Closed => Mode::Closed,
+            gone => gone,
         };
         state.waiters += 1;
         drop(state);
@@ -246,14 +244,13 @@ impl Queue {
     /// Waits until the thread is gone; at the deadline books what is queued as
     /// lost.
     pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.mode != Mode::Closed {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.done.wait_timeout(state, left);
         }
         let left = Self::empty(&mut state);
         let remaining = state.pushed - state.finished + state.left;
@@ -273,7 +270,7 @@ impl Queue {
 
     /// The emission thread ends, for whatever reason.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.mode = Mode::Closed;
         let left = Self::empty(&mut state);
         drop(state);
@@ -285,5 +282,192 @@ impl Queue {
 fn lose_all(pieces: VecDeque<Piece>) {
     for mut piece in pieces {
         piece.lose(Loss::Shutdown);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::TraceId;
+    use crate::clock::Anchor;
+    use crate::emit::PieceHead;
+    use crate::emit::worker::finish;
+    use crate::ledger::Documents;
+    use crate::record::Record;
+    use crate::recorder::Common;
+    use crate::sync::{LONG, model, spawn, thread};
+
+    /// A queue, and what its pieces are booked in.
+    #[derive(Clone)]
+    struct Model(Arc<Queue>, Arc<Common>);
+
+    impl Model {
+        fn of(pieces: usize) -> Self {
+            let queue = Arc::new(Queue::new(pieces, 1 << 20));
+            Self(queue, Arc::default())
+        }
+
+        fn push(&self) {
+            let head = PieceHead {
+                trace_id: TraceId::MIN,
+                anchor: Anchor::default(),
+                rule: None,
+            };
+            self.0.push(Piece::new(&self.1, head, Record::default(), 0));
+        }
+
+        /// What the emission thread does, without a socket.
+        fn work(&self) -> thread::JoinHandle<()> {
+            let Self(queue, _) = self.clone();
+            spawn(move || {
+                let mut batch = VecDeque::new();
+                while queue.take(&mut batch, None) == Next::Send {
+                    finish(&queue, &mut batch, |mut piece| {
+                        piece.decide(0, Ok(()));
+                        true
+                    });
+                }
+                queue.end();
+            })
+        }
+
+        fn shut_down(&self, timeout: Duration) -> Flushed {
+            let deadline = Instant::now() + timeout;
+            self.0.close(deadline);
+            self.0.wait_closed(deadline)
+        }
+
+        /// What became of so many documents, when nobody is at work any more.
+        fn books(&self, created: u64) -> Documents {
+            let books = self.1.ledger.documents();
+            assert!(books.is_balanced(), "{books:?}");
+            assert_eq!((books.created, books.queued), (created, 0), "{books:?}");
+            books
+        }
+    }
+
+    /// Longer than any model lasts.
+    const NEVER: Duration = LONG.saturating_mul(60);
+
+    fn lost(books: &Documents, reason: Loss) -> u64 {
+        books.lost.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// Two push, one takes until it has both: it is woken, or wakes by itself.
+    #[test]
+    fn whoever_waits_for_pieces_gets_all_of_them() {
+        model(|| {
+            let queue = Model::of(4);
+            let pushes = queue.clone();
+            let other = spawn(move || pushes.push());
+            let takes = queue.0.clone();
+            let taker = spawn(move || {
+                let mut batch = VecDeque::new();
+                while batch.len() < 2 {
+                    let mut taken = VecDeque::new();
+                    assert_eq!(takes.take(&mut taken, None), Next::Send);
+                    batch.append(&mut taken);
+                }
+                for mut piece in batch {
+                    piece.decide(0, Ok(()));
+                }
+            });
+            queue.push();
+            other.join().unwrap();
+            taker.join().unwrap();
+            assert_eq!(queue.books(2).sent, 2);
+        });
+    }
+
+    #[test]
+    fn what_finds_no_room_is_lost_and_nothing_else() {
+        model(|| {
+            let queue = Model::of(1);
+            let worker = queue.work();
+            let pushes = queue.clone();
+            let other = spawn(move || pushes.push());
+            queue.push();
+            other.join().unwrap();
+            assert_eq!(queue.shut_down(NEVER).remaining, 0);
+            worker.join().unwrap();
+            let books = queue.books(2);
+            assert!(books.sent >= 1, "{books:?}");
+            assert_eq!(books.sent + lost(&books, Loss::QueueFull), 2, "{books:?}");
+        });
+    }
+
+    #[test]
+    fn a_flush_is_back_when_all_before_it_is_sent() {
+        model(|| {
+            let queue = Model::of(4);
+            let worker = queue.work();
+            let pushes = queue.clone();
+            let other = spawn(move || pushes.push());
+            queue.push();
+            let deadline = Instant::now() + NEVER;
+            let flushed = queue.0.wait_for(queue.0.target(), deadline);
+            assert_eq!(flushed.remaining, 0);
+            assert!(queue.1.ledger.documents().sent >= 1);
+            other.join().unwrap();
+            assert_eq!(queue.shut_down(NEVER).remaining, 0);
+            worker.join().unwrap();
+            assert_eq!(queue.books(2).sent, 2);
+        });
+    }
+
+    /// T-63: what got in is sent, what came too late is counted.
+    #[test]
+    fn a_shutdown_with_time_misses_nothing() {
+        model(|| {
+            let queue = Model::of(4);
+            let worker = queue.work();
+            let pushes = queue.clone();
+            let other = spawn(move || {
+                pushes.push();
+                pushes.push();
+            });
+            assert_eq!(queue.shut_down(NEVER).remaining, 0);
+            other.join().unwrap();
+            worker.join().unwrap();
+            let books = queue.books(2);
+            assert_eq!(books.sent + lost(&books, Loss::Shutdown), 2, "{books:?}");
+        });
+    }
+
+    /// T-63, where the time is over at once.
+    #[test]
+    fn a_shutdown_without_time_counts_what_it_leaves() {
+        model(|| {
+            let queue = Model::of(4);
+            let worker = queue.work();
+            let pushes = queue.clone();
+            let other = spawn(move || pushes.push());
+            queue.push();
+            let left = queue.shut_down(Duration::ZERO).remaining;
+            other.join().unwrap();
+            worker.join().unwrap();
+            let books = queue.books(2);
+            let late = lost(&books, Loss::Shutdown);
+            assert_eq!(books.sent + late, 2, "{books:?}");
+            // What was being sent just then counts as left.
+            assert!(left <= 2 && late <= left + 1, "{left}, {books:?}");
+        });
+    }
+
+    #[test]
+    fn two_shutdowns_and_a_push_end() {
+        model(|| {
+            let queue = Model::of(4);
+            let worker = queue.work();
+            let shuts = queue.clone();
+            let other = spawn(move || shuts.shut_down(NEVER));
+            queue.push();
+            assert_eq!(queue.shut_down(NEVER).remaining, 0);
+            assert_eq!(other.join().unwrap().remaining, 0);
+            worker.join().unwrap();
+            queue.books(1);
+        });
     }
 }

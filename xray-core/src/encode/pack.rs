@@ -70,8 +70,6 @@ impl Packer {
     /// again with a smaller one: what was sent is left out then.
     pub(crate) fn plan(&mut self, piece: &mut Piece, limit: usize) {
         piece.leave_out_closed();
-        let left_out = std::mem::take(&mut piece.record.left_out);
-        piece.trim(left_out);
         self.limit = limit;
         let limit = (limit - piece.common.hooks.room()).max(limits::DOCUMENT_BYTES_MIN / 2);
         self.bodies.clear();
@@ -137,7 +135,7 @@ impl Packer {
             piece.drop_entity(index, Loss::TooLarge);
             return;
         }
-        piece.trim(trimmed);
+        piece.trim(index, trimmed);
         self.plans[index as usize] = Plan {
             fate: Fate::Root,
             body: start..self.bodies.len(),
@@ -188,7 +186,7 @@ impl Packer {
 
     /// Writes a piece that is one tree, and so small that all of it fits, as its
     /// document at once. `false` if it is not of that kind.
-    fn write_whole(&mut self, piece: &Piece, limit: usize) -> bool {
+    fn write_whole(&mut self, piece: &mut Piece, limit: usize) -> bool {
         let mut nodes = piece.record.indices().zip(&piece.record.nodes);
         let is_small = piece.estimated_bytes() <= limit / 8;
         let is_tree = |(index, node): (NodeIndex, &Node)| {
@@ -197,19 +195,24 @@ impl Packer {
         if !is_small || piece.record.nodes.is_empty() || !nodes.all(is_tree) {
             return false;
         }
-        let mut trimmed = 0;
+        let mut trims = Vec::new();
         let walked = self.walk(piece, 0, |packer, index| {
             let Self {
                 datagram, seconds, ..
             } = packer;
-            trimmed += members::write(datagram, seconds, piece, index, Trim::Nothing);
+            let trimmed = members::write(datagram, seconds, piece, index, Trim::Nothing);
+            if trimmed > 0 {
+                trims.push((index, trimmed));
+            }
             true
         });
         let size = self.datagram.len() - limits::DATAGRAM_HEADER.len();
         if walked.levels > usize::from(limits::DOCUMENT_DEPTH) || size > limit {
             return false;
         }
-        piece.trim(trimmed);
+        for (index, trimmed) in trims {
+            piece.trim(index, trimmed);
+        }
         self.whole = Some(walked.entities);
         true
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
@@ -25,6 +25,7 @@ use crate::limits;
 use crate::live::Place;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{SegmentId, TraceId};
 
 #[derive(Debug)]
@@ -113,24 +114,15 @@ impl Trace {
             decision: start.decision,
             carried: start.carried,
             anchor: start.anchor,
-            state: Mutex::new(State {
-                record,
-                open: Open::default(),
-                ids: IdSequence(start.seed),
-                root_key: None,
-                closed_bytes: 0,
-                closed: 0,
-                root,
-                holds: 0,
-                close_at_release: false,
-            }),
+            state: Mutex::new(State::new(record, root, IdSequence(start.seed))),
         })
     }
 
     /// Nothing is called that could panic while the lock is held; should it
     /// happen all the same, the record is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let nothing = || State::new(Record::default(), RootState::Discarded, IdSequence(0));
+        self.state.lock_or(nothing)
     }
 
     /// Registers a child. A parent that is closed keeps its child by id. `None`
@@ -320,7 +312,7 @@ impl Trace {
 
     fn send(&self, piece: Option<Piece>) {
         if let Some(piece) = piece {
-            self.core.emitter.emit(piece);
+            self.core.emit(piece);
         }
     }
 
@@ -449,6 +441,20 @@ impl Drop for Trace {
 }
 
 impl State {
+    fn new(record: Record, root: RootState, ids: IdSequence) -> Self {
+        Self {
+            record,
+            open: Open::default(),
+            ids,
+            root_key: None,
+            closed_bytes: 0,
+            closed: 0,
+            root,
+            holds: 0,
+            close_at_release: false,
+        }
+    }
+
     fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
         if let Some(node) = self.open.find(key).map(|slot| slot.node) {
             write(&mut self.record, node);
