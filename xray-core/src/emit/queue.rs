@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Flushed, Piece};
 use crate::ledger::Loss;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
@@ -23,8 +24,35 @@ pub(super) struct Queue {
     work: Condvar,
     /// For those who flush: something was done.
     done: Condvar,
+    /// Somebody waits, or the time may be over: else the emission thread takes
+    /// the lock once for a batch, and wakes nobody.
+    is_watched: AtomicBool,
     max_pieces: usize,
     max_bytes: usize,
+}
+
+/// What the emission thread knows that the queue does not, and the other way
+/// round, since it last held the lock.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    finished: u64,
+    /// Of the finished ones, those lost because the time was over.
+    left: u64,
+    /// The queue was more than half full.
+    hurry: bool,
+}
+
+impl Progress {
+    /// One piece is done with, whole unless the time was over.
+    pub(super) fn finish(&mut self, in_time: bool) {
+        self.finished += 1;
+        self.left += u64::from(!in_time);
+    }
+
+    /// Whether to send faster, as what comes next would be lost.
+    pub(super) fn hurry(&self) -> bool {
+        self.hurry
+    }
 }
 
 #[derive(Debug)]
@@ -40,6 +68,8 @@ struct State {
     asleep: bool,
     /// Counts those who came to wait: nobody's time is spent on a long pause.
     waiters: u64,
+    /// Those who wait now for something to be done.
+    waiting: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +101,7 @@ impl State {
             mode,
             asleep: false,
             waiters: 0,
+            waiting: 0,
         }
     }
 }
@@ -81,6 +112,7 @@ impl Queue {
             state: Mutex::new(State::new(Mode::Open)),
             work: Condvar::default(),
             done: Condvar::default(),
+            is_watched: AtomicBool::new(false),
             max_pieces,
             max_bytes,
         }
@@ -120,21 +152,22 @@ impl Queue {
             || state.bytes >= self.max_bytes.div_ceil(parts)
     }
 
-    /// Whether the emission thread should hurry.
-    pub(super) fn is_half_full(&self) -> bool {
-        let state = self.state.lock();
-        self.is_filling(&state, 2)
-    }
-
     /// For the emission thread: waits for pieces and moves some to `batch`; none
     /// of them when `at_most` is over.
-    pub(super) fn take(&self, batch: &mut VecDeque<Piece>, at_most: Option<Duration>) -> Next {
+    pub(super) fn take(
+        &self,
+        batch: &mut VecDeque<Piece>,
+        progress: &mut Progress,
+        at_most: Option<Duration>,
+    ) -> Next {
         // No end where the clock cannot count as far as asked.
         let until = at_most.and_then(|time| Instant::now().checked_add(time));
         let mut naps = 0;
         let mut state = self.state.lock();
+        self.tell(&mut state, progress);
         loop {
             if !state.pieces.is_empty() {
+                progress.hurry = self.is_filling(&state, 2);
                 let count = state.pieces.len().min(BATCH);
                 batch.extend(state.pieces.drain(..count));
                 let bytes: usize = batch.iter().map(Piece::estimated_bytes).sum();
@@ -159,37 +192,45 @@ impl Queue {
         }
     }
 
-    /// For the emission thread: whether the time of a shutdown is over.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state.lock().mode, Mode::Closing(end) if Instant::now() >= end)
+    /// Adds what was done since to what is known of it.
+    fn tell(&self, state: &mut State, progress: &mut Progress) {
+        state.finished += std::mem::take(&mut progress.finished);
+        state.left += std::mem::take(&mut progress.left);
+        if state.waiting > 0 {
+            self.done.notify_all();
+        }
     }
 
-    /// For the emission thread: one piece is done with, whole unless the time
-    /// was over.
-    pub(super) fn finish(&self, in_time: bool) {
+    /// For the emission thread: whether the time of a shutdown is over.
+    pub(super) fn is_over(&self, progress: &mut Progress) -> bool {
+        if !self.is_watched.load(Ordering::Relaxed) {
+            return false;
+        }
         let mut state = self.state.lock();
-        state.finished += 1;
-        state.left += u64::from(!in_time);
-        drop(state);
-        self.done.notify_all();
+        self.tell(&mut state, progress);
+        let is_closing = state.mode != Mode::Open;
+        self.is_watched
+            .store(state.waiting > 0 || is_closing, Ordering::Relaxed);
+        matches!(state.mode, Mode::Closing(end) if Instant::now() >= end)
     }
 
     /// For the emission thread: waits while it may send nothing. `false` when
     /// the time of a shutdown is over.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        self.wait(time, false)
+    pub(super) fn pause(&self, progress: &mut Progress, time: Duration) -> bool {
+        self.wait(progress, time, false)
     }
 
     /// For the emission thread: waits while it can send nothing, or until
     /// somebody comes to wait for it. `false` when the time of a shutdown is
     /// over.
-    pub(super) fn hold(&self, time: Duration) -> bool {
-        self.wait(time, true)
+    pub(super) fn hold(&self, progress: &mut Progress, time: Duration) -> bool {
+        self.wait(progress, time, true)
     }
 
-    fn wait(&self, time: Duration, impatient: bool) -> bool {
+    fn wait(&self, progress: &mut Progress, time: Duration, impatient: bool) -> bool {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
+        self.tell(&mut state, progress);
         let waiters = state.waiters;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -207,6 +248,24 @@ impl Queue {
         }
     }
 
+    /// For those who flush: waits until something was done; `false` when the
+    /// time is over.
+    fn wait_for_done<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Instant,
+    ) -> (MutexGuard<'a, State>, bool) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return (state, false);
+        }
+        state.waiting += 1;
+        self.is_watched.store(true, Ordering::Relaxed);
+        let mut state = self.done.wait_timeout(state, left);
+        state.waiting -= 1;
+        (state, true)
+    }
+
     /// How much was pushed by now, to wait for.
     pub(super) fn target(&self) -> u64 {
         self.state.lock().pushed
@@ -217,12 +276,9 @@ impl Queue {
         let mut state = self.state.lock();
         state.waiters += 1;
         self.work.notify_one();
-        while state.finished < target && state.mode != Mode::Closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.done.wait_timeout(state, left);
+        let mut in_time = true;
+        while in_time && state.finished < target && state.mode != Mode::Closed {
+            (state, in_time) = self.wait_for_done(state, deadline);
         }
         Flushed::leaving(target.saturating_sub(state.finished))
     }
@@ -237,6 +293,7 @@ impl Queue {
             gone => gone,
         };
         state.waiters += 1;
+        self.is_watched.store(true, Ordering::Relaxed);
         drop(state);
         self.work.notify_one();
     }
@@ -245,12 +302,9 @@ impl Queue {
     /// lost.
     pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();
-        while state.mode != Mode::Closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.done.wait_timeout(state, left);
+        let mut in_time = true;
+        while in_time && state.mode != Mode::Closed {
+            (state, in_time) = self.wait_for_done(state, deadline);
         }
         let left = Self::empty(&mut state);
         let remaining = state.pushed - state.finished + state.left;
@@ -322,9 +376,9 @@ mod loom {
         fn work(&self) -> thread::JoinHandle<()> {
             let Self(queue, _) = self.clone();
             spawn(move || {
-                let mut batch = VecDeque::new();
-                while queue.take(&mut batch, None) == Next::Send {
-                    finish(&queue, &mut batch, |mut piece| {
+                let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
+                while queue.take(&mut batch, &mut progress, None) == Next::Send {
+                    finish(&queue, &mut batch, &mut progress, |mut piece, _| {
                         piece.decide(0, Ok(()));
                         true
                     });
@@ -367,7 +421,8 @@ mod loom {
                 let mut batch = VecDeque::new();
                 while batch.len() < 2 {
                     let mut taken = VecDeque::new();
-                    assert_eq!(takes.take(&mut taken, None), Next::Send);
+                    let mut progress = Progress::default();
+                    assert_eq!(takes.take(&mut taken, &mut progress, None), Next::Send);
                     batch.append(&mut taken);
                 }
                 for mut piece in batch {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Piece;
 use super::pace::Bucket;
-use super::queue::Queue;
+use super::queue::{Progress, Queue};
 use super::resolve::Resolver;
 use super::udp::{Attempt, Udp};
 use crate::daemon_address::DaemonAddress;
@@ -34,7 +34,7 @@ pub(super) struct Sender {
 
 /// Whether whoever sends may wait: the thread of ours, but not a caller's.
 pub(super) enum Waits<'a> {
-    Thread(&'a Queue, &'a mut Bucket),
+    Thread(&'a Queue, &'a mut Progress, &'a mut Bucket),
     Never,
 }
 
@@ -143,17 +143,22 @@ enum Hold {
 impl Waits<'_> {
     /// Waits until a datagram may follow; `false` when the time is over.
     fn pace(&mut self, bytes: usize) -> bool {
-        let Self::Thread(queue, bucket) = self else {
+        let Self::Thread(queue, progress, bucket) = self else {
             return true;
         };
-        let pause = bucket.take(bytes, queue.is_half_full(), Instant::now());
-        pause.is_zero() || queue.pause(pause)
+        let pause = bucket.take(bytes, progress.hurry(), Instant::now());
+        pause.is_zero() || queue.pause(progress, pause)
     }
 
     fn hold(&mut self, pause: Duration) -> Hold {
         match self {
-            Self::Thread(queue, _) if queue.hold(pause) => Hold::Again,
-            Self::Thread(..) => Hold::Shutdown,
+            Self::Thread(queue, progress, _) => {
+                if queue.hold(progress, pause) {
+                    Hold::Again
+                } else {
+                    Hold::Shutdown
+                }
+            }
             Self::Never => Hold::GiveUp,
         }
     }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::pace::Bucket;
-use super::queue::{Next, Queue};
+use super::queue::{Next, Progress, Queue};
 use super::sender::{Sender, Waits};
 use super::way::Settings;
 use super::{Emitter, Flush, Piece};
@@ -38,11 +38,12 @@ impl WorkerEmitter {
             let queue = &of_thread.0;
             let mut bucket = Bucket::new(pace);
             let mut packer = Packer::default();
-            let mut batch = VecDeque::new();
+            let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
             let mut looked = Instant::now();
-            while queue.take(&mut batch, watched.interval()) == Next::Send {
-                finish(queue, &mut batch, |piece| {
-                    sender.send(&mut packer, piece, &mut Waits::Thread(queue, &mut bucket))
+            while queue.take(&mut batch, &mut progress, watched.interval()) == Next::Send {
+                finish(queue, &mut batch, &mut progress, |piece, progress| {
+                    let mut waits = Waits::Thread(queue, progress, &mut bucket);
+                    sender.send(&mut packer, piece, &mut waits)
                 });
                 if watched
                     .interval()
@@ -62,16 +63,17 @@ impl WorkerEmitter {
 pub(super) fn finish(
     queue: &Queue,
     batch: &mut VecDeque<Piece>,
-    mut send: impl FnMut(Piece) -> bool,
+    progress: &mut Progress,
+    mut send: impl FnMut(Piece, &mut Progress) -> bool,
 ) {
     while let Some(mut piece) = batch.pop_front() {
-        let in_time = if queue.is_over() {
+        let in_time = if queue.is_over(progress) {
             piece.lose(Loss::Shutdown); // not worth packing any more
             false
         } else {
-            send(piece)
+            send(piece, progress)
         };
-        queue.finish(in_time);
+        progress.finish(in_time);
     }
 }
 

@@ -34,16 +34,22 @@ impl<T> Mutex<T> {
 
     /// A lock that was held while this process was forked is never let go here:
     /// whoever comes for it finds what `make` makes instead.
+    #[inline]
     pub(crate) fn lock_or(&self, make: impl FnOnce() -> T) -> MutexGuard<'_, T> {
         match self.value.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if self.process == process::id() => self.lock(),
-            Err(TryLockError::WouldBlock) => {
-                let orphaned = self.orphaned.get_or_init(|| Box::new(Self::new(make())));
-                orphaned.lock()
-            }
+            Err(TryLockError::WouldBlock) => self.wait_or(make),
         }
+    }
+
+    #[cold]
+    fn wait_or(&self, make: impl FnOnce() -> T) -> MutexGuard<'_, T> {
+        if self.process == process::id() {
+            return self.lock();
+        }
+        let orphaned = self.orphaned.get_or_init(|| Box::new(Self::new(make())));
+        orphaned.lock()
     }
 }
 
