@@ -174,6 +174,11 @@ impl RecorderBuilder {
     /// Sends on the thread that closes a segment, before `close` returns,
     /// instead of on a thread of our own. For processes that may be stopped as
     /// soon as their answer is out.
+    ///
+    /// Nothing waits for the daemon. Where its address is a name, that is looked
+    /// up from [`build`](Self::build) on, and what is closed before there is an
+    /// answer waits for it, at most until a second after `build`; later it is
+    /// lost as `no_address`.
     pub fn send_inline(mut self) -> Self {
         self.emission = Emission::Inline;
         self
@@ -305,7 +310,12 @@ impl RecorderBuilder {
                     Box::new(started.map_err(ConfigError::Thread)?)
                 }
                 Emission::Thread | Emission::Inline => {
-                    Box::new(InlineEmitter::new(&address, self.resolver.clone(), given))
+                    let inline = InlineEmitter::new(&address, self.resolver.clone(), given);
+                    Box::new(if self.enabled {
+                        inline.look_up()
+                    } else {
+                        inline
+                    })
                 }
                 Emission::Custom(emitter) => emitter,
             };

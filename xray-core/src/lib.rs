@@ -73,6 +73,10 @@ mod error;
 mod limits;
 mod recorder;
 
+// what the rest stands on
+mod guard;
+mod sync;
+
 // a request comes in: identity, time, what its caller says
 mod clock;
 mod entropy;

@@ -1,10 +1,11 @@
 //! The traces that are alive, so that any thread can look at them, and so that
 //! those nobody closes are bounded.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use crate::ledger::{stripe, stripes};
 use crate::record::trace::Trace;
+use crate::sync::{Mutex, MutexGuard};
 
 /// In stripes, so that threads do not wait for each other.
 #[derive(Debug)]
@@ -49,8 +50,7 @@ impl Live {
     }
 
     fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
-        let stripe = &self.stripes[stripe];
-        stripe.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stripes[stripe].lock()
     }
 
     /// Traces that are listed. Never asked for while a stripe is locked.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::clock::Clock;
+use crate::guard::guarded;
 
 /// What a line is about. Each kind is limited on its own.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +62,8 @@ pub(crate) fn report(kind: Report, text: &dyn fmt::Display) {
     }
     let _ = SPEAKING.try_with(|speaking| speaking.set(true));
     let silent = limit.silent.swap(0, Ordering::Relaxed);
-    let spoken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        crate::context::suppressed_entity().run(|| write(text, silent));
-    }));
-    drop(spoken); // a logger that panics must not take us along
+    // A logger that panics must not take us along.
+    guarded(|| crate::context::suppressed_entity().run(|| write(text, silent)));
     let _ = SPEAKING.try_with(|speaking| speaking.set(false));
 }
 

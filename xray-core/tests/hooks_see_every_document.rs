@@ -50,6 +50,34 @@ fn a_hook_annotates_and_redacts() {
     balance(&recorder);
 }
 
+/// Panics with itself for ever.
+struct Again;
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new(Self));
+    }
+}
+
+/// The payload's drop used to go on unwinding through whoever sends.
+#[test]
+fn a_hook_that_panics_with_something_that_panics_loses_its_document_alone() {
+    let (recorder, capture) = hooked(64_000, |document| {
+        if document.name == "bad" {
+            std::panic::panic_any(Again);
+        }
+        Keep::Send
+    });
+    recorder.begin_segment("bad").close();
+    recorder.begin_segment("good").close();
+    assert_eq!(capture.documents().len(), 1);
+    assert_eq!(
+        recorder.documents().lost,
+        BTreeMap::from([(Loss::HookPanic, 1)])
+    );
+    balance(&recorder);
+}
+
 #[test]
 fn hooks_run_in_order_and_the_first_that_drops_ends_it() {
     let capture = Capture::new(64_000);

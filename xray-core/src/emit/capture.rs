@@ -1,9 +1,10 @@
 //! Keeps documents in memory, for tests.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Emitter, Piece};
 use crate::document::Document;
+use crate::sync::Mutex;
 
 /// What a recorder would have sent; see
 /// [`Recorder::capture`](crate::Recorder::capture).
@@ -24,13 +25,13 @@ impl Capture {
 
     /// The documents so far, as JSON text, oldest first.
     pub fn json(&self) -> Vec<Vec<u8>> {
-        self.lock().clone()
+        self.documents.lock().clone()
     }
 
     /// The documents so far, read by the lenient model, oldest first. One that
     /// cannot be read is left out, which no test should let happen.
     pub fn documents(&self) -> Vec<Document> {
-        let documents = self.lock();
+        let documents = self.documents.lock();
         let read = documents
             .iter()
             .filter_map(|json| Document::from_json(json).ok());
@@ -39,20 +40,14 @@ impl Capture {
 
     /// Forgets what was captured.
     pub fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.documents.lock().clear();
     }
 }
 
 impl Emitter for Capture {
     fn emit(&self, piece: Piece) {
         piece.send_documents(self.limit, |json| {
-            self.lock().push(json.to_vec());
+            self.documents.lock().push(json.to_vec());
             Ok(())
         });
     }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread;
+
+use crate::guard::guarded;
+use crate::sync::{Condvar, Mutex, thread};
 
 /// The end of a flush or shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +38,14 @@ pub struct Flush(State);
 enum State {
     Done(Flushed),
     Unpolled(Box<dyn FnOnce() -> Flushed + Send>),
-    Waiting(Arc<(Mutex<Answer>, Condvar)>),
+    Waiting(Arc<Answer>),
 }
 
+/// What the thread that waits will say, and who is to hear it.
 #[derive(Debug, Default)]
 struct Answer {
-    flushed: Option<Flushed>,
-    waker: Option<Waker>,
+    state: Mutex<(Option<Flushed>, Option<Waker>)>,
+    given: Condvar,
 }
 
 impl Flush {
@@ -62,16 +64,7 @@ impl Flush {
         match self.0 {
             State::Done(flushed) => flushed,
             State::Unpolled(wait) => wait(),
-            State::Waiting(answer) => {
-                let mut state = lock(&answer.0);
-                loop {
-                    if let Some(flushed) = state.flushed {
-                        return flushed;
-                    }
-                    let woken = answer.1.wait(state);
-                    state = woken.unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+            State::Waiting(answer) => answer.wait(),
         }
     }
 }
@@ -81,24 +74,15 @@ impl Future for Flush {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Flushed> {
         if let State::Unpolled(_) = self.0 {
-            let answer = Arc::<(Mutex<Answer>, Condvar)>::default();
+            let answer = Arc::<Answer>::default();
             let waiting = State::Waiting(answer.clone());
             if let State::Unpolled(wait) = std::mem::replace(&mut self.0, waiting) {
                 // A thread of its own: no runtime's timer is needed, and none
                 // can starve it.
                 let waiter = thread::Builder::new().name("xray-flush".to_owned());
                 let spawned = waiter.spawn(move || {
-                    // Whoever awaits is answered even then.
-                    let flushed = catch_unwind(AssertUnwindSafe(wait));
-                    let flushed = flushed.unwrap_or(Flushed::leaving(1));
-                    let mut state = lock(&answer.0);
-                    state.flushed = Some(flushed);
-                    let waker = state.waker.take();
-                    drop(state);
-                    answer.1.notify_all();
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
+                    // Whoever awaits is answered even if it panics.
+                    answer.give(guarded(wait).unwrap_or(Flushed::leaving(1)));
                 });
                 if spawned.is_err() {
                     self.0 = State::Done(Flushed::leaving(1));
@@ -108,22 +92,46 @@ impl Future for Flush {
         match &self.0 {
             State::Done(flushed) => Poll::Ready(*flushed),
             State::Unpolled(_) => Poll::Pending, // never: replaced above
-            State::Waiting(answer) => {
-                let mut answer = lock(&answer.0);
-                match answer.flushed {
-                    Some(flushed) => Poll::Ready(flushed),
-                    None => {
-                        answer.waker = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                }
-            }
+            State::Waiting(answer) => answer.poll(cx.waker()),
         }
     }
 }
 
-fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner)
+/// A waker is foreign code: it is cloned, dropped and woken outside the lock.
+impl Answer {
+    fn give(&self, flushed: Flushed) {
+        let mut state = self.state.lock();
+        state.0 = Some(flushed);
+        let waker = state.1.take();
+        drop(state);
+        self.given.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<Flushed> {
+        let waker = waker.clone();
+        let mut state = self.state.lock();
+        if let Some(flushed) = state.0 {
+            drop(state);
+            return Poll::Ready(flushed);
+        }
+        let before = state.1.replace(waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    fn wait(&self) -> Flushed {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(flushed) = state.0 {
+                return flushed;
+            }
+            state = self.given.wait(state);
+        }
+    }
 }
 
 impl fmt::Debug for Flush {
@@ -134,9 +142,61 @@ impl fmt::Debug for Flush {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::task::Wake;
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    /// Lets the answer come when it is dropped, and waits until it was told.
+    struct Dropped(Sender<()>, std::sync::Mutex<Receiver<()>>, Sender<bool>);
+
+    impl Wake for Dropped {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            let told = self.1.lock().unwrap();
+            let in_time = told.recv_timeout(Duration::from_secs(10)).is_ok();
+            let _ = self.2.send(in_time);
+        }
+    }
+
+    /// Tells that it was woken.
+    struct Woken(Sender<()>);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+
+    /// A waker that was replaced used to be dropped under the lock that the
+    /// answer takes.
+    #[test]
+    fn a_waker_may_wait_for_the_answer_while_it_is_dropped() {
+        let (let_go, go) = channel();
+        let (tell, told) = channel();
+        let (judge, judged) = channel();
+        let mut flush = Flush::by(move || {
+            let _ = go.recv();
+            Flushed::leaving(0)
+        });
+        let first = Arc::new(Dropped(let_go, std::sync::Mutex::new(told), judge));
+        let first = Waker::from(first);
+        let poll = |flush: &mut Flush, waker: &Waker| {
+            Pin::new(flush).poll(&mut Context::from_waker(waker))
+        };
+        assert_eq!(poll(&mut flush, &first), Poll::Pending);
+        drop(first);
+        // The flush held the last of it.
+        let second = Waker::from(Arc::new(Woken(tell)));
+        assert_eq!(poll(&mut flush, &second), Poll::Pending);
+        assert_eq!(judged.recv(), Ok(true), "the answer waited for the drop");
+        assert_eq!(poll(&mut flush, &second), Poll::Ready(Flushed::leaving(0)));
+    }
 
     #[test]
     fn a_wait_that_panics_is_no_complete_flush() {

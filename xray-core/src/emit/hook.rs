@@ -1,10 +1,10 @@
 //! Hooks on finished documents.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::document::Document;
 use crate::encode::json::harmless;
+use crate::guard::guarded;
 use crate::ledger::Loss;
 use crate::limits;
 
@@ -47,7 +47,7 @@ impl Hooks {
     /// document is not sent.
     pub(crate) fn run(&self, datagram: &mut Vec<u8>, limit: usize) -> Result<(), Loss> {
         let header = limits::DATAGRAM_HEADER.len();
-        let hooked = catch_unwind(AssertUnwindSafe(|| {
+        let hooked = guarded(|| {
             // What we wrote ourselves can be read.
             let mut document =
                 Document::from_json(&datagram[header..]).map_err(|_| Loss::Serialize)?;
@@ -58,7 +58,7 @@ impl Hooks {
             }
             let json = serde_json::to_string(&document).map_err(|_| Loss::Serialize)?;
             Ok(harmless(json))
-        }));
+        });
         let json = hooked.unwrap_or(Err(Loss::HookPanic))?;
         if json.len() > limit {
             return Err(Loss::TooLarge);

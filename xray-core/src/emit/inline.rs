@@ -1,34 +1,47 @@
 //! Sends on the thread that closes a segment.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::resolve::Resolver;
-use super::udp::Udp;
-use super::worker::{Sender, Waits};
+use super::sender::{Sender, Waits};
 use super::{Emitter, Flush, Piece};
 use crate::daemon_address::DaemonAddress;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Sends before `close` returns; waits for nothing.
+/// What is closed before the daemon's name is resolved waits so long for it,
+/// from the start: a name that is not served costs a process this much, once.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Packers kept for threads to come.
+const PACKERS: usize = 8;
+
+/// Sends before `close` returns; waits for nothing but a name's first answer.
 #[derive(Debug)]
 pub(crate) struct InlineEmitter {
-    sender: Mutex<Sender>,
+    sender: Sender,
+    patience: Instant,
+    /// One for each thread that is sending: packing runs hooks, which may take
+    /// their time, or close something themselves.
+    packers: Mutex<Vec<Packer>>,
     is_shut_down: AtomicBool,
 }
 
 impl InlineEmitter {
     pub(crate) fn new(address: &DaemonAddress, resolver: Resolver, limit: usize) -> Self {
         Self {
-            sender: Mutex::new(Sender {
-                udp: Udp::new(address, resolver),
-                limit,
-                packer: Packer::default(),
-            }),
+            sender: Sender::new(address, resolver, limit),
+            patience: Instant::now() + PATIENCE,
+            packers: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
         }
+    }
+
+    /// Looks for the daemon before there is anything to send.
+    pub(crate) fn look_up(self) -> Self {
+        self.sender.look_up();
+        self
     }
 }
 
@@ -38,12 +51,101 @@ impl Emitter for InlineEmitter {
             piece.lose(Loss::Shutdown);
             return;
         }
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.send(piece, &mut Waits::Never);
+        let kept = self.packers.lock().pop();
+        let mut packer = kept.unwrap_or_default();
+        self.sender.wait_for_address(self.patience);
+        self.sender.send(&mut packer, piece, &mut Waits::Never);
+        let mut packers = self.packers.lock();
+        if packers.len() < PACKERS {
+            packers.push(packer);
+        }
     }
 
     fn shutdown(&self, _: Duration) -> Flush {
         self.is_shut_down.store(true, Ordering::Release);
         Flush::done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use crate::sampling::Always;
+    use crate::{Keep, Recorder, RecorderBuilder, Segment};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// Whoever listens, and a recorder to be built that sends there.
+    fn inline() -> (UdpSocket, RecorderBuilder) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let builder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .daemon_address(socket.local_addr().unwrap())
+            .send_inline();
+        (socket, builder)
+    }
+
+    /// The hook used to run under the socket's lock, which its own close needs.
+    #[test]
+    fn a_hook_may_close_what_was_begun_before() {
+        let (_socket, builder) = inline();
+        let earlier: Arc<Mutex<Option<Segment>>> = Arc::default();
+        let of_hook = earlier.clone();
+        let hook = move |_: &mut _| {
+            let earlier = of_hook.lock().unwrap().take();
+            drop(earlier);
+            Keep::Send
+        };
+        let recorder = builder.hook(hook).build().unwrap();
+        *earlier.lock().unwrap() = Some(recorder.begin_segment("earlier"));
+        let later = recorder.begin_segment("later");
+        let (closed, is_closed) = channel();
+        thread::spawn(move || {
+            later.close();
+            closed.send(())
+        });
+        assert_eq!(is_closed.recv_timeout(LONG), Ok(()), "it waits for itself");
+        assert_eq!(recorder.documents().sent, 2);
+        assert!(recorder.entities().is_balanced());
+        assert_eq!(recorder.open(), 0);
+    }
+
+    /// A hook that takes its time used to hold up every thread that closes.
+    #[test]
+    fn nobody_waits_for_anothers_hook() {
+        type Ends<T> = (Sender<T>, Mutex<Receiver<T>>);
+        let ends = || {
+            let (tell, told) = channel();
+            Arc::new((tell, Mutex::new(told)))
+        };
+        let (_socket, builder) = inline();
+        let (entered, released): (Arc<Ends<()>>, Arc<Ends<()>>) = (ends(), ends());
+        let of_hook = (entered.clone(), released.clone());
+        let hook = move |document: &mut crate::document::Document| {
+            if document.name == "slow" {
+                of_hook.0.0.send(()).unwrap();
+                of_hook.1.1.lock().unwrap().recv_timeout(LONG).unwrap();
+            }
+            Keep::Send
+        };
+        let recorder = builder.hook(hook).build().unwrap();
+        let slow = recorder.begin_segment("slow");
+        let slow = thread::spawn(move || slow.close());
+        entered.1.lock().unwrap().recv_timeout(LONG).unwrap();
+        let begun = Instant::now();
+        recorder.begin_segment("quick").close();
+        assert_eq!(recorder.documents().sent, 1);
+        assert!(begun.elapsed() < LONG);
+        released.0.send(()).unwrap();
+        slow.join().unwrap();
+        // A hook that was not let go in time panicked.
+        assert_eq!(recorder.documents().sent, 2);
     }
 }

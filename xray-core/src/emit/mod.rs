@@ -10,6 +10,7 @@ pub(crate) mod inline;
 mod pace;
 mod queue;
 pub(crate) mod resolve;
+mod sender;
 mod udp;
 pub(crate) mod worker;
 
@@ -68,6 +69,8 @@ pub struct Piece {
     undecided: u64,
     /// Entities neither written nor dropped.
     unwritten: u64,
+    /// Values trimmed, by entity: one that is packed again counts them once.
+    trimmed: Vec<(NodeIndex, u64)>,
     bytes: usize,
     purpose: Purpose,
 }
@@ -107,6 +110,7 @@ impl Piece {
             record,
             undecided: 1,
             unwritten: closed as u64,
+            trimmed: Vec::new(),
             purpose: Purpose::Finished,
         }
     }
@@ -128,6 +132,7 @@ impl Piece {
             record,
             undecided: 0,
             unwritten: 0,
+            trimmed: Vec::new(),
             purpose: Purpose::Snapshot,
         }
     }
@@ -242,10 +247,21 @@ impl Piece {
         self.book_entities(1, Err(reason));
     }
 
-    pub(crate) fn trim(&self, values: u64) {
-        if values > 0 {
-            self.common.ledger.trim(values);
+    /// So many values of an entity were trimmed, those of before included.
+    pub(crate) fn trim(&mut self, index: NodeIndex, values: u64) {
+        if values == 0 {
+            return;
         }
+        let at = match self.trimmed.binary_search_by_key(&index, |known| known.0) {
+            Ok(at) => at,
+            Err(at) => {
+                self.trimmed.insert(at, (index, 0));
+                at
+            }
+        };
+        let known = &mut self.trimmed[at].1;
+        self.common.ledger.trim(values.saturating_sub(*known));
+        *known = values.max(*known);
     }
 
     /// A node that is done with.

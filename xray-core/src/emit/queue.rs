@@ -2,17 +2,17 @@
 //! dropped, and nobody woken who will wake by himself.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Flushed, Piece};
 use crate::ledger::Loss;
+use crate::sync::{Condvar, Mutex};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
 const NAP: Duration = Duration::from_millis(10);
 /// Naps without work before the thread sleeps until it is woken.
-const NAPS: u32 = 100;
+const NAPS: u32 = if cfg!(loom) { 1 } else { 100 };
 /// Pieces taken at once.
 const BATCH: usize = 32;
 
@@ -71,20 +71,16 @@ impl Queue {
                 asleep: false,
                 waiters: 0,
             }),
-            work: Condvar::new(),
-            done: Condvar::new(),
+            work: Condvar::default(),
+            done: Condvar::default(),
             max_pieces,
             max_bytes,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn push(&self, mut piece: Piece) {
         let bytes = piece.estimated_bytes();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let refused = if state.mode != Mode::Open {
             Some(Loss::Shutdown)
         } else if state.pieces.len() >= self.max_pieces || state.bytes + bytes > self.max_bytes {
@@ -116,7 +112,7 @@ impl Queue {
 
     /// Whether the emission thread should hurry.
     pub(super) fn is_half_full(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         self.is_filling(&state, 2)
     }
 
@@ -126,7 +122,7 @@ impl Queue {
         // No end where the clock cannot count as far as asked.
         let until = at_most.and_then(|time| Instant::now().checked_add(time));
         let mut naps = 0;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if !state.pieces.is_empty() {
                 let count = state.pieces.len().min(BATCH);
@@ -146,14 +142,8 @@ impl Queue {
             let nap = if state.asleep { left } else { Some(NAP) };
             naps = if state.asleep { 0 } else { naps + 1 };
             state = match nap {
-                Some(nap) => {
-                    let waited = self.work.wait_timeout(state, nap);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                Some(nap) => self.work.wait_timeout(state, nap),
+                None => self.work.wait(state),
             };
             state.asleep = false;
         }
@@ -161,13 +151,13 @@ impl Queue {
 
     /// For the emission thread: whether the time of a shutdown is over.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.lock().mode, Mode::Closing(end) if Instant::now() >= end)
+        matches!(self.state.lock().mode, Mode::Closing(end) if Instant::now() >= end)
     }
 
     /// For the emission thread: one piece is done with, whole unless the time
     /// was over.
     pub(super) fn finish(&self, in_time: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.finished += 1;
         state.left += u64::from(!in_time);
         drop(state);
@@ -189,7 +179,7 @@ impl Queue {
 
     fn wait(&self, time: Duration, impatient: bool) -> bool {
         let until = Instant::now() + time;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let waiters = state.waiters;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -203,19 +193,18 @@ impl Queue {
             if left.is_zero() || (impatient && state.waiters != waiters) {
                 return true;
             }
-            let waited = self.work.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.work.wait_timeout(state, left);
         }
     }
 
     /// How much was pushed by now, to wait for.
     pub(super) fn target(&self) -> u64 {
-        self.lock().pushed
+        self.state.lock().pushed
     }
 
     /// Waits until that much is finished.
     pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.waiters += 1;
         self.work.notify_one();
         while state.finished < target && state.mode != Mode::Closed {
@@ -223,8 +212,7 @@ impl Queue {
             if left.is_zero() {
                 break;
             }
-            let waited = self.done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.done.wait_timeout(state, left);
         }
         Flushed::leaving(target.saturating_sub(state.finished))
     }
@@ -232,7 +220,7 @@ impl Queue {
     /// Takes nothing more, and ends at `deadline` or the earlier one already
     /// set.
     pub(super) fn close(&self, deadline: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.mode = match state.mode {
             Mode::Open => Mode::Closing(deadline),
             Mode::Closing(earlier) => Mode::Closing(earlier.min(deadline)),
@@ -246,14 +234,13 @@ impl Queue {
     /// Waits until the thread is gone; at the deadline books what is queued as
     /// lost.
     pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.mode != Mode::Closed {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.done.wait_timeout(state, left);
         }
         let left = Self::empty(&mut state);
         let remaining = state.pushed - state.finished + state.left;
@@ -273,7 +260,7 @@ impl Queue {
 
     /// The emission thread ends, for whatever reason.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.mode = Mode::Closed;
         let left = Self::empty(&mut state);
         drop(state);

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::daemon_address::DaemonAddress;
+use crate::daemon_address::{DaemonAddress, literal};
+use crate::guard::guarded;
 use crate::report::{Report, report};
 
 /// Finds the addresses of a host other than by the operating system; see
@@ -83,12 +84,12 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(address: &DaemonAddress, resolver: Resolver) -> Self {
         let (name, port) = address.udp();
-        let known = name.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
+        let known = literal(name, port);
         Self {
             name: name.to_owned(),
             port,
             resolver,
-            is_name: known.is_err(),
+            is_name: known.is_none(),
             addresses: known.into_iter().collect(),
             pending: None,
             looked: None,
@@ -108,31 +109,52 @@ impl Host {
     /// Takes an answer that is there, and asks when it is time. `true` when the
     /// addresses are others than before. Never waits.
     pub(super) fn refresh(&mut self) -> bool {
-        if !self.is_name {
-            return false;
-        }
-        if let Some(pending) = &self.pending {
-            let answer = match pending.try_recv() {
-                Err(TryRecvError::Empty) => return false,
-                Ok(addresses) => addresses,
-                Err(TryRecvError::Disconnected) => Vec::new(),
-            };
-            self.pending = None;
-            self.looked = Some(Instant::now());
-            self.failures = 0;
-            if answer.is_empty() {
-                report(
-                    Report::Resolve,
-                    &format_args!("{} cannot be resolved", self.name),
-                );
-            } else if answer != self.addresses {
-                self.addresses = answer;
-                return true;
+        match &self.pending {
+            Some(pending) => match pending.try_recv() {
+                Err(TryRecvError::Empty) => false,
+                Ok(addresses) => self.learn(addresses),
+                Err(TryRecvError::Disconnected) => self.learn(Vec::new()),
+            },
+            None => {
+                self.look_up();
+                false
             }
-        } else if self.is_due() {
+        }
+    }
+
+    /// Asks when it is time.
+    pub(super) fn look_up(&mut self) {
+        if self.is_name && self.pending.is_none() && self.is_due() {
             self.ask();
         }
-        false
+    }
+
+    /// Waits for an answer while there is no address, at most until then.
+    pub(super) fn wait(&mut self, until: Instant) {
+        if let (true, Some(pending)) = (self.addresses.is_empty(), &self.pending) {
+            let left = until.saturating_duration_since(Instant::now());
+            match pending.recv_timeout(left) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(addresses) => {
+                    self.learn(addresses);
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.learn(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// `true` when the addresses are others than before.
+    fn learn(&mut self, answer: Vec<SocketAddr>) -> bool {
+        self.pending = None;
+        self.looked = Some(Instant::now());
+        self.failures = 0;
+        let is_new = !answer.is_empty() && answer != self.addresses;
+        if is_new {
+            self.addresses = answer;
+        }
+        is_new
     }
 
     fn is_due(&self) -> bool {
@@ -146,19 +168,17 @@ impl Host {
         let (name, port, resolver) = (self.name.clone(), self.port, self.resolver.clone());
         let thread = thread::Builder::new().name("xray-resolve".to_owned());
         let spawned = thread.spawn(move || {
-            if let Ok(addresses) = resolver.0.resolve(&name, port) {
-                let _ = tell.send(addresses);
+            let answer = guarded(|| resolver.0.resolve(&name, port));
+            let answer = answer.and_then(Result::ok).unwrap_or_default();
+            if answer.is_empty() {
+                // Said here: whoever sends does not wait for a logger.
+                report(Report::Resolve, &format_args!("{name} cannot be resolved"));
             }
+            let _ = tell.send(answer);
         });
         match spawned {
             Ok(_) => self.pending = Some(answer),
             Err(_) => self.looked = Some(Instant::now()), // not at every datagram
         }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, UDP port {}", self.name, self.port)
     }
 }

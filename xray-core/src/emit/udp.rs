@@ -4,9 +4,9 @@
 //! address the refusal of a datagram stands in `SO_ERROR` as soon as `send` is
 //! back; elsewhere it comes late or never, and speaks of an earlier datagram.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Instant;
 
 use super::resolve::{Host, Resolver};
 use crate::daemon_address::DaemonAddress;
@@ -58,6 +58,16 @@ impl Udp {
         }
     }
 
+    /// Has the host's name looked up, if it is one.
+    pub(super) fn look_up(&mut self) {
+        self.host.look_up();
+    }
+
+    /// Waits while there is no address, at most until then.
+    pub(super) fn wait_for_address(&mut self, until: Instant) {
+        self.host.wait(until);
+    }
+
     /// Tries each address of the host once, from the one that served last.
     pub(super) fn send(&mut self, datagram: &[u8]) -> Attempt {
         if self.host.refresh() {
@@ -104,12 +114,6 @@ impl Udp {
             self.socket = None; // begin anew with the next datagram
             Attempt::Failed
         })
-    }
-}
-
-impl fmt::Display for Udp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.host.fmt(f)
     }
 }
 

@@ -125,7 +125,7 @@ impl Packer {
             piece.drop_entity(index, Loss::TooLarge);
             return;
         }
-        piece.trim(trimmed);
+        piece.trim(index, trimmed);
         self.plans[index as usize] = Plan {
             fate: Fate::Root,
             body: start..self.bodies.len(),

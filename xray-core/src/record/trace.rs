@@ -5,7 +5,7 @@
 //! the trace grows, late children on their own.
 
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::cause::{self, Cause};
@@ -25,6 +25,7 @@ use crate::limits;
 use crate::live::Place;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{SegmentId, TraceId};
 
 /// Names an entity of a trace: a place among the open ones, and the id that
@@ -156,7 +157,7 @@ impl Trace {
     /// Nothing is called that could panic while the lock is held; should it
     /// happen all the same, the record is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Registers a child. A parent that is closed keeps its child by id. `None`

@@ -13,13 +13,13 @@ mod rules;
 mod tests;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::TraceId;
 use crate::clock::Clock;
 use crate::entity::Class;
+use crate::guard::guarded;
 use crate::ledger::Ledger;
 
 pub use json::SamplingRulesError;
@@ -288,9 +288,9 @@ impl Guarded {
 }
 
 pub(crate) fn guard<R>(ledger: &Ledger, callback: impl FnOnce() -> R) -> Option<R> {
-    let result = catch_unwind(AssertUnwindSafe(callback));
-    if result.is_err() {
+    let result = guarded(callback);
+    if result.is_none() {
         ledger.catch_panic();
     }
-    result.ok()
+    result
 }

@@ -1,10 +1,10 @@
 //! So many a second, exactly.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::clock::since_epoch;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Lets so many through in each second of the wall clock, however many threads
 /// ask.

@@ -1,0 +1,283 @@
+//! Packs pieces and hands their documents to the socket.
+
+use std::time::{Duration, Instant};
+
+use super::Piece;
+use super::pace::Bucket;
+use super::queue::Queue;
+use super::resolve::Resolver;
+use super::udp::{Attempt, Udp};
+use crate::daemon_address::DaemonAddress;
+use crate::encode::pack::Packer;
+use crate::ledger::Loss;
+use crate::limits;
+use crate::report::{Report, report};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Between two attempts while nobody listens.
+const PROBE_MIN: Duration = Duration::from_millis(1);
+const PROBE_MAX: Duration = Duration::from_secs(1);
+/// Attempts, a millisecond apart, while the socket's buffer is full.
+const FULL_ATTEMPTS: u32 = 100;
+
+/// The way to the daemon. Whoever sends brings a packer of his own.
+#[derive(Debug)]
+pub(super) struct Sender {
+    /// Locked for one datagram at a time, and by nobody who runs hooks, writes a
+    /// log line or waits.
+    udp: Mutex<Udp>,
+    /// Lowered where the network takes less.
+    limit: AtomicUsize,
+    daemon: String,
+}
+
+/// Whether whoever sends may wait: the thread of ours, but not a caller's.
+pub(super) enum Waits<'a> {
+    Thread(&'a Queue, &'a mut Bucket),
+    Never,
+}
+
+impl Sender {
+    pub(super) fn new(address: &DaemonAddress, resolver: Resolver, limit: usize) -> Self {
+        let (host, port) = address.udp();
+        Self {
+            udp: Mutex::new(Udp::new(address, resolver)),
+            limit: AtomicUsize::new(limit),
+            daemon: format!("{host}, UDP port {port}"),
+        }
+    }
+
+    /// Has the daemon's name looked up, if it is one, before it is needed.
+    pub(super) fn look_up(&self) {
+        self.udp.lock().look_up();
+    }
+
+    /// Waits for the first answer about the daemon's name, at most until then.
+    pub(super) fn wait_for_address(&self, until: Instant) {
+        self.udp.lock().wait_for_address(until);
+    }
+
+    /// Packs and sends; `false` when a shutdown's time was over before.
+    pub(super) fn send(
+        &self,
+        packer: &mut Packer,
+        mut piece: Piece,
+        waits: &mut Waits<'_>,
+    ) -> bool {
+        let mut limit = self.limit.load(Ordering::Relaxed);
+        packer.plan(&mut piece, limit);
+        while let Some(packed) = packer.next(&piece) {
+            let (entities, bytes) = (packed.entities, packed.datagram.len());
+            let verdict = match packed.hooked {
+                Err(reason) => Err(reason),
+                Ok(()) if !waits.pace(bytes) => Err(Loss::Shutdown),
+                Ok(()) => {
+                    match self.deliver(packed.datagram, &piece, waits) {
+                        // The network takes less than was thought: pack again.
+                        Err(Loss::TooLarge) if limit > limits::DOCUMENT_BYTES_MIN => {
+                            let half = bytes / 2;
+                            limit = half.clamp(limits::DOCUMENT_BYTES_MIN, limit - 1);
+                            self.limit.fetch_min(limit, Ordering::Relaxed);
+                            packer.plan(&mut piece, limit);
+                            continue;
+                        }
+                        verdict => verdict,
+                    }
+                }
+            };
+            piece.decide(entities, verdict);
+            if verdict == Err(Loss::Shutdown) {
+                // Its time is over: the rest goes the same way, at once.
+                piece.lose(Loss::Shutdown);
+                return false;
+            }
+            packer.advance(&mut piece);
+        }
+        true
+    }
+
+    /// Sends one datagram. While nobody listens it is held, as long as that is
+    /// worth it, and the queue takes what comes meanwhile.
+    fn deliver(&self, datagram: &[u8], piece: &Piece, waits: &mut Waits<'_>) -> Result<(), Loss> {
+        let mut probe = PROBE_MIN;
+        let mut full = 0;
+        loop {
+            let attempt = self.udp.lock().send(datagram);
+            let (pause, reason) = match attempt {
+                Attempt::Sent => return Ok(()),
+                Attempt::SentAfterRefusal => {
+                    piece.common.ledger.refuse_sent_document();
+                    return Ok(());
+                }
+                Attempt::TooLarge => return Err(Loss::TooLarge),
+                Attempt::Failed => return Err(Loss::SendError),
+                Attempt::Full if full == FULL_ATTEMPTS => return Err(Loss::WouldBlock),
+                Attempt::Full => {
+                    full += 1;
+                    (PROBE_MIN, Loss::WouldBlock)
+                }
+                Attempt::Refused => {
+                    let daemon = &self.daemon;
+                    report(Report::Refused, &format_args!("nobody listens at {daemon}"));
+                    (probe, Loss::Refused)
+                }
+                Attempt::NoAddress => (probe, Loss::NoAddress),
+                Attempt::NoSocket => (probe, Loss::SendError),
+            };
+            match waits.hold(pause) {
+                Hold::Again => probe = (probe * 2).min(PROBE_MAX),
+                Hold::GiveUp => return Err(reason),
+                Hold::Shutdown => return Err(Loss::Shutdown),
+            }
+        }
+    }
+}
+
+enum Hold {
+    Again,
+    GiveUp,
+    Shutdown,
+}
+
+impl Waits<'_> {
+    /// Waits until a datagram may follow; `false` when the time is over.
+    fn pace(&mut self, bytes: usize) -> bool {
+        let Self::Thread(queue, bucket) = self else {
+            return true;
+        };
+        let pause = bucket.take(bytes, queue.is_half_full(), Instant::now());
+        pause.is_zero() || queue.pause(pause)
+    }
+
+    fn hold(&mut self, pause: Duration) -> Hold {
+        match self {
+            Self::Thread(queue, _) if queue.hold(pause) => Hold::Again,
+            Self::Thread(..) => Hold::Shutdown,
+            Self::Never => Hold::GiveUp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Recorder;
+    use crate::document::Document;
+    use crate::emit::Emitter;
+    use crate::sampling::Always;
+
+    /// Keeps pieces as they cross the queue.
+    #[derive(Debug, Clone, Default)]
+    struct Keep(Arc<std::sync::Mutex<Vec<Piece>>>);
+
+    impl Emitter for Keep {
+        fn emit(&self, piece: Piece) {
+            self.0.lock().unwrap().push(piece);
+        }
+    }
+
+    /// What is packed again used to be counted again.
+    #[test]
+    fn a_value_is_counted_as_trimmed_once_however_often_it_is_packed() {
+        const TAKES: usize = 9_216;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let kept = Keep::default();
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .emitter(kept.clone())
+            .build()
+            .unwrap();
+        let segment = recorder.begin_segment("shop");
+        segment.metadata("too large for the limit", "m".repeat(60_000));
+        segment.metadata("too large for this network", "m".repeat(20_000));
+        for _ in 0..4 {
+            let child = segment.begin_subsegment("part");
+            child.metadata("fits", "m".repeat(2_000));
+        }
+        segment.close();
+        let address = socket.local_addr().unwrap().into();
+        let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+        sender.udp.lock().takes = TAKES;
+        let piece = kept.0.lock().unwrap().pop().unwrap();
+        assert!(sender.send(&mut Packer::default(), piece, &mut Waits::Never));
+        assert!(sender.limit.load(Ordering::Relaxed) < limits::DOCUMENT_BYTES);
+        assert_eq!(recorder.events().trimmed, 2);
+        assert_eq!(recorder.entities().written, 5);
+        assert!(recorder.documents().is_balanced());
+    }
+
+    /// T-14, a network whose largest datagram is that of macOS.
+    #[test]
+    fn a_network_that_takes_less_gets_smaller_documents_and_loses_none() {
+        const TAKES: usize = 9_216;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let kept = Keep::default();
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .emitter(kept.clone())
+            .build()
+            .unwrap();
+        let mut tree = BTreeMap::new();
+        for size in [100, 400] {
+            let segment = recorder.begin_segment("shop");
+            let id = |entity: &crate::Entity| entity.id().unwrap().to_string();
+            tree.insert(id(&segment), None);
+            for _ in 0..60 {
+                let child = segment.begin_subsegment("part");
+                tree.insert(id(&child), Some(id(&segment)));
+                child.metadata("m", "m".repeat(size));
+                child.in_subsegment("inner", |inner| {
+                    tree.insert(id(inner), Some(id(&child)));
+                });
+            }
+        }
+        let address = socket.local_addr().unwrap().into();
+        let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+        sender.udp.lock().takes = TAKES;
+        let mut packer = Packer::default();
+        let mut seen = BTreeSet::new();
+        let mut adapted = None;
+        for piece in std::mem::take(&mut *kept.0.lock().unwrap()) {
+            let before = recorder.documents().sent;
+            // Inline: what does not go at once is lost.
+            assert!(sender.send(&mut packer, piece, &mut Waits::Never));
+            // Found out with the first datagram, and never again.
+            let limit = sender.limit.load(Ordering::Relaxed);
+            assert_eq!(*adapted.get_or_insert(limit), limit);
+            for _ in before..recorder.documents().sent {
+                let mut datagram = vec![0; 65_536];
+                let bytes = socket.recv(&mut datagram).unwrap();
+                assert!(bytes <= TAKES, "{bytes}");
+                let json = &datagram[limits::DATAGRAM_HEADER.len()..bytes];
+                let document = Document::from_json(json).unwrap();
+                let mut nested = vec![(document.parent_id.clone(), &document)];
+                while let Some((parent, part)) = nested.pop() {
+                    assert_eq!(tree.get(&part.id), Some(&parent));
+                    assert!(seen.insert(part.id.clone()), "{} twice", part.id);
+                    let inner = part.subsegments.iter();
+                    nested.extend(inner.map(|inner| (Some(part.id.clone()), inner)));
+                }
+            }
+        }
+        assert_eq!(seen.len(), tree.len());
+        assert!(
+            (TAKES / 2..=TAKES).contains(&adapted.unwrap()),
+            "{adapted:?}"
+        );
+        let documents = recorder.documents();
+        assert!(documents.is_balanced(), "{documents:?}");
+        assert_eq!((documents.lost.len(), documents.queued), (0, 0));
+        assert_eq!(recorder.events().trimmed, 0);
+        assert_eq!(recorder.entities().written, tree.len() as u64);
+    }
+}
