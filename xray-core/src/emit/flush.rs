@@ -213,3 +213,43 @@ mod tests {
         assert!(!flushed.is_complete());
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom {
+    use super::*;
+    use crate::sync::{atomic, model};
+
+    /// Answers once the counter was raised.
+    fn answers(counter: &Arc<atomic::AtomicUsize>) -> Flush {
+        let counter = counter.clone();
+        Flush::by(move || {
+            counter.fetch_add(1, atomic::Ordering::Release);
+            Flushed::leaving(7)
+        })
+    }
+
+    #[test]
+    fn whoever_awaits_is_woken_when_the_answer_is_there() {
+        model(|| {
+            let counter = Arc::default();
+            let flushed = ::loom::future::block_on(answers(&counter));
+            assert_eq!(flushed, Flushed::leaving(7));
+            assert_eq!(counter.load(atomic::Ordering::Acquire), 1);
+        });
+    }
+
+    #[test]
+    fn a_flush_that_was_polled_can_be_waited_for() {
+        model(|| {
+            let counter = Arc::default();
+            let mut flush = answers(&counter);
+            let mut context = Context::from_waker(Waker::noop());
+            let flushed = match Pin::new(&mut flush).poll(&mut context) {
+                Poll::Ready(flushed) => flushed,
+                Poll::Pending => flush.wait(),
+            };
+            assert_eq!(flushed, Flushed::leaving(7));
+            assert_eq!(counter.load(atomic::Ordering::Acquire), 1);
+        });
+    }
+}

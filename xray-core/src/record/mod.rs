@@ -5,6 +5,8 @@
 //! thread by a move. Nothing is serialised here, nothing recurses.
 
 mod cause;
+#[cfg(all(test, loom))]
+mod loom;
 mod spare;
 pub(crate) mod trace;
 mod value;
