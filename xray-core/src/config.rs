@@ -10,16 +10,17 @@ use crate::daemon_address::DaemonAddress;
 use crate::document::Document;
 use crate::emit::capture::Capture;
 use crate::emit::hook::Keep;
-use crate::emit::inline::InlineEmitter;
 use crate::emit::resolve::{Resolve, Resolver};
-use crate::emit::worker::{Watched, WorkerEmitter};
+use crate::emit::way::{Settings, Way};
+use crate::emit::worker::Watched;
 use crate::emit::{Emitter, Pace};
 use crate::entropy::{Entropy, RandomSource};
 use crate::environment::Environment;
 use crate::error::ConfigError;
 use crate::limits;
 use crate::live::Live;
-use crate::recorder::{Common, Core, OpenLimits, Recorder};
+use crate::process;
+use crate::recorder::{Common, Core, Heir, OpenLimits, Recorder};
 use crate::report::{Report, report};
 use crate::sampling::{Guarded, LocalRules, Sampler};
 
@@ -63,7 +64,7 @@ pub struct RecorderBuilder {
 enum Emission {
     Thread,
     Inline,
-    Custom(Box<dyn Emitter>),
+    Custom(Arc<dyn Emitter>),
 }
 
 /// Reads one variable; `None` where the environment is ignored.
@@ -131,7 +132,7 @@ impl RecorderBuilder {
     /// });
     /// ```
     pub fn hook(mut self, hook: impl Fn(&mut Document) -> Keep + Send + Sync + 'static) -> Self {
-        self.common.hooks.add(Box::new(hook));
+        self.common.hooks.add(Arc::new(hook));
         self
     }
 
@@ -186,7 +187,7 @@ impl RecorderBuilder {
 
     /// Hands finished pieces to an emitter of your own.
     pub fn emitter(mut self, emitter: impl Emitter) -> Self {
-        self.emission = Emission::Custom(Box::new(emitter));
+        self.emission = Emission::Custom(Arc::new(emitter));
         self
     }
 
@@ -297,52 +298,59 @@ impl RecorderBuilder {
             report(Report::Environment, &format_args!("skipped: {warning}"));
         }
         let address = environment.daemon_address.or(self.daemon_address.take());
-        let address = address.unwrap_or_default();
-        let queue = (self.queue_pieces, self.queue_bytes);
-        let watched = Watched::new(self.show_after);
-        let emitter: Box<dyn Emitter> =
-            match std::mem::replace(&mut self.emission, Emission::Inline) {
-                // A recorder that is off needs no thread.
-                Emission::Thread if self.enabled => {
-                    let watched = watched.clone();
-                    let host = (&address, self.resolver.clone());
-                    let started = WorkerEmitter::start(host, given, queue, self.pace, watched);
-                    Box::new(started.map_err(ConfigError::Thread)?)
-                }
-                Emission::Thread | Emission::Inline => {
-                    let inline = InlineEmitter::new(&address, self.resolver.clone(), given);
-                    Box::new(if self.enabled {
-                        inline.look_up()
-                    } else {
-                        inline
-                    })
-                }
-                Emission::Custom(emitter) => emitter,
-            };
-        let recorder = self.assemble(emitter, environment.wrong);
-        watched.set(&recorder);
-        Ok(recorder)
+        let settings = Settings {
+            address: address.unwrap_or_default(),
+            resolver: self.resolver.clone(),
+            limit: given,
+            queue: (self.queue_pieces, self.queue_bytes),
+            pace: self.pace,
+            show_after: self.show_after,
+        };
+        let way = match std::mem::replace(&mut self.emission, Emission::Inline) {
+            Emission::Custom(emitter) => Way::Custom(emitter),
+            _ if !self.enabled => Way::Off(settings),
+            Emission::Thread => Way::Thread(settings),
+            Emission::Inline => Way::Inline(settings),
+        };
+        process::id(); // or its locks would be the parent's, if this is a fork
+        let watched = Watched::new(way.show_after());
+        let emitter = way.start(&watched).map_err(ConfigError::Thread)?;
+        let core = self.assemble(way, emitter, environment.wrong);
+        watched.set(&core);
+        Ok(Recorder(core))
     }
 
     /// A recorder that keeps its documents; there is nothing in it that can
     /// fail.
+    /// A recorder that keeps its documents; there is nothing in it that can
+    /// fail.
     pub(crate) fn captured(self, capture: Capture) -> Recorder {
-        self.assemble(Box::new(capture), Vec::new())
+        let emitter: Arc<dyn Emitter> = Arc::new(capture);
+        Recorder(self.assemble(Way::Custom(emitter.clone()), emitter, Vec::new()))
     }
 
-    fn assemble(self, emitter: Box<dyn Emitter>, warnings: Vec<ConfigError>) -> Recorder {
-        Recorder(Arc::new(Core {
+    fn assemble(
+        self,
+        way: Way,
+        emitter: Arc<dyn Emitter>,
+        warnings: Vec<ConfigError>,
+    ) -> Arc<Core> {
+        let process = process::id();
+        Arc::new(Core {
             name: self.name,
             disabled: !self.enabled,
             clock: self.clock,
             entropy: self.entropy,
             sampler: Guarded(self.sampler),
+            way,
             emitter,
             live: Live::new(self.open.open_traces),
             limits: self.open,
             common: Arc::new(self.common),
             warnings,
-        }))
+            process,
+            heir: Heir::default(),
+        })
     }
 }
 

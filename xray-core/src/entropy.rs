@@ -3,7 +3,7 @@
 //! Each thread owns a ChaCha generator. It is seeded anew when the process id
 //! differs from the one it was seeded under (a fork), and after
 //! [`reseed`] (a restore from a snapshot). The only place that asks for
-//! randomness or for the process id.
+//! randomness.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
+
+use crate::process;
 
 /// A source of random bits other than the operating system's, for tests.
 pub trait RandomSource: Send + Sync + 'static {
@@ -46,13 +48,13 @@ impl Entropy {
 
     /// Random words that no forked twin will draw again.
     pub(crate) fn draw_unique<const N: usize>(&self) -> [u64; N] {
-        self.draw_as(Some(std::process::id()))
+        self.draw_as(Some(process::id()))
     }
 
     /// The words just drawn, or others if a twin of this process may have drawn
     /// the same.
     pub(crate) fn unique<const N: usize>(&self, drawn: [u64; N]) -> [u64; N] {
-        let process = std::process::id();
+        let process = process::id();
         let is_ours = || LOCAL.try_with(|local| local.borrow().process == process);
         if self.0.is_some() || is_ours().unwrap_or(true) {
             return drawn;
@@ -99,7 +101,7 @@ impl Local {
         }
         let generator = self.generator.get_or_insert_with(|| {
             self.seeding = seeding;
-            self.process = process.unwrap_or_else(std::process::id);
+            self.process = process.unwrap_or_else(process::id);
             StdRng::from_seed(std::array::from_fn(|_| system_word() as u8))
         });
         std::array::from_fn(|_| generator.next_u64())
@@ -155,7 +157,7 @@ mod tests {
         let twin = || Local {
             generator: Some(StdRng::from_seed([7; 32])),
             seeding: SEEDING.load(Ordering::Relaxed),
-            process: std::process::id(),
+            process: process::id(),
         };
         let (mut left, mut right) = (twin(), twin());
         assert_eq!(left.draw::<2>(None), right.draw::<2>(None));
@@ -168,12 +170,12 @@ mod tests {
         let mut child = Local {
             generator: Some(StdRng::from_seed([7; 32])),
             seeding: SEEDING.load(Ordering::Relaxed),
-            process: std::process::id() + 1,
+            process: process::id() + 1,
         };
         let parents: [u64; 2] = std::array::from_fn({
             let mut generator = StdRng::from_seed([7; 32]);
             move |_| generator.next_u64()
         });
-        assert_ne!(child.draw::<2>(Some(std::process::id())), parents);
+        assert_ne!(child.draw::<2>(Some(process::id())), parents);
     }
 }

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub enum Loss {
     /// An emitter let go of a document without sending it.
     Discarded,
+    /// It belongs to the process this one was forked from, or this one got no
+    /// emission thread of its own.
+    Fork,
     /// A hook said so.
     HookDropped,
     /// A hook panicked, maybe before it redacted what it was there for.
@@ -43,8 +46,9 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason, in the order of [`Loss::name`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Discarded,
+        Self::Fork,
         Self::HookDropped,
         Self::HookPanic,
         Self::LimitChildren,
@@ -63,6 +67,7 @@ impl Loss {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Discarded => "discarded",
+            Self::Fork => "fork",
             Self::HookDropped => "hook_dropped",
             Self::HookPanic => "hook_panic",
             Self::LimitChildren => "limit_children",
@@ -182,6 +187,12 @@ impl Ledger {
         }
     }
 
+    /// Entities and documents lost as `fork`.
+    pub(crate) fn forked(&self) -> (u64, u64) {
+        let reason = Loss::Fork as usize;
+        (self.dropped[reason].sum(), self.lost[reason].sum())
+    }
+
     pub(crate) fn events(&self) -> Events {
         Events {
             trimmed: self.trimmed.sum(),
@@ -207,6 +218,14 @@ pub struct Entities {
 }
 
 impl Entities {
+    /// Adds what was begun and lost where the books were copied by a fork.
+    pub(crate) fn lose_forked(&mut self, entities: u64) {
+        if entities > 0 {
+            self.begun += entities;
+            *self.dropped.entry(Loss::Fork).or_default() += entities;
+        }
+    }
+
     /// Whether `begun = written + unsampled + dropped + open`.
     pub fn is_balanced(&self) -> bool {
         let dropped: u64 = self.dropped.values().sum();
@@ -230,6 +249,14 @@ pub struct Documents {
 }
 
 impl Documents {
+    /// Adds what was made and lost where the books were copied by a fork.
+    pub(crate) fn lose_forked(&mut self, documents: u64) {
+        if documents > 0 {
+            self.created += documents;
+            *self.lost.entry(Loss::Fork).or_default() += documents;
+        }
+    }
+
     /// Whether `created = sent + lost + queued`.
     pub fn is_balanced(&self) -> bool {
         let lost: u64 = self.lost.values().sum();

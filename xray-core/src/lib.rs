@@ -75,6 +75,7 @@ mod recorder;
 
 // what the rest stands on
 mod guard;
+mod process;
 mod sync;
 
 // a request comes in: identity, time, what its caller says

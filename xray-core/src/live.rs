@@ -92,7 +92,8 @@ impl Live {
     }
 
     pub(crate) fn remove(&self, place: Place) {
-        self.lock(place.stripe).take(place.at, place.number);
+        let mut stripe = self.stripes[place.stripe].lock_or(Stripe::default);
+        stripe.take(place.at, place.number);
     }
 
     pub(crate) fn traces(&self) -> Vec<Arc<Trace>> {
@@ -112,7 +113,10 @@ impl Stripe {
     }
 
     fn take(&mut self, at: usize, number: u64) -> Option<Weak<Trace>> {
-        let entry = self.entries[at].take_if(|entry| entry.number == number)?;
+        let entry = self
+            .entries
+            .get_mut(at)?
+            .take_if(|entry| entry.number == number)?;
         self.free.push(at);
         Some(entry.trace)
     }

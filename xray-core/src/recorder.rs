@@ -2,7 +2,8 @@
 //! and the place where segments begin.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use crate::TraceId;
@@ -12,15 +13,18 @@ use crate::context::suppression;
 use crate::document::Document;
 use crate::emit::capture::Capture;
 use crate::emit::hook::Hooks;
-use crate::emit::{Emitter, Flush};
+use crate::emit::way::{Stranded, Way};
+use crate::emit::worker::Watched;
+use crate::emit::{Emitter, Flush, Piece};
 use crate::entity::Unsampled;
 use crate::entropy::{Entropy, IdSequence};
 use crate::error::ConfigError;
 use crate::handle::{Segment, UnsampledRoot};
 use crate::header::{Sampled, TraceHeader};
-use crate::ledger::{Documents, Entities, Events, Ledger};
+use crate::ledger::{Documents, Entities, Events, Ledger, Loss};
 use crate::limits;
 use crate::live::Live;
+use crate::process;
 use crate::record::Spare;
 use crate::record::trace::{Start, Trace};
 use crate::sampling::{Always, Decision, Guarded, RequestFacts, SamplingRequest};
@@ -31,6 +35,13 @@ use crate::sampling::{Always, Decision, Guarded, RequestFacts, SamplingRequest};
 /// everything begun from it is gone, what is queued is still sent, but nobody
 /// waits for it: call [`flush`](Self::flush) or [`shutdown`](Self::shutdown)
 /// before the process ends.
+///
+/// In a forked process a recorder begins anew, with a queue, a thread, a socket
+/// and books of its own: at the first segment that is recorded there, or when
+/// it is asked for its books. What was begun before the fork belongs to the
+/// parent, which sends and counts it. The child sends nothing of it; what its
+/// handles to it would have sent is lost as [`Loss::Fork`](crate::Loss::Fork)
+/// once the recorder has begun anew.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -55,11 +66,25 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) sampler: Guarded,
-    pub(crate) emitter: Box<dyn Emitter>,
+    pub(crate) way: Way,
+    pub(crate) emitter: Arc<dyn Emitter>,
     pub(crate) live: Live,
     pub(crate) limits: OpenLimits,
     pub(crate) common: Arc<Common>,
     pub(crate) warnings: Vec<ConfigError>,
+    /// The one this was made in: in any other the emission thread is missing,
+    /// and whoever held a lock holds it for ever.
+    pub(crate) process: u32,
+    pub(crate) heir: Heir,
+}
+
+/// What stands in for a [`Core`] in a forked process, once it was needed there.
+#[derive(Default)]
+pub(crate) struct Heir {
+    /// The process that makes it. If that is forked meanwhile, its child finds
+    /// something half made that will never be done.
+    maker: AtomicU32,
+    core: OnceLock<Arc<Core>>,
 }
 
 /// What may be open at once.
@@ -78,6 +103,19 @@ pub(crate) struct Common {
     pub(crate) origin: Option<String>,
     pub(crate) hooks: Hooks,
     pub(crate) spare: Spare,
+}
+
+impl Common {
+    /// The same, with nothing counted yet.
+    fn anew(&self) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            service_version: self.service_version.clone(),
+            origin: self.origin.clone(),
+            hooks: self.hooks.clone(),
+            spare: Spare::default(),
+        }
+    }
 }
 
 impl Recorder {
@@ -136,6 +174,7 @@ impl Recorder {
         match (header.root(), header.parent(), header.sampled()) {
             (Some(trace_id), Some(parent), Sampled::Yes) if !core.disabled => {
                 let [seed] = core.entropy.draw_unique();
+                let core = core.here(process::last_seen());
                 let start = Start {
                     core: core.clone(),
                     trace_id,
@@ -154,22 +193,29 @@ impl Recorder {
     /// Runs a callback of a user's, for layers that take some. Its panic is
     /// caught and counted ([`Events::callback_panics`]), and gives `None`.
     pub fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
-        crate::sampling::guard(&self.0.common.ledger, callback)
+        let core = self.0.here(process::last_seen());
+        crate::sampling::guard(&core.common.ledger, callback)
     }
 
     /// What happened to all segments and subsegments so far.
     pub fn entities(&self) -> Entities {
-        self.0.common.ledger.entities()
+        let core = self.here();
+        let mut entities = core.common.ledger.entities();
+        entities.lose_forked(self.forked_before(core).0);
+        entities
     }
 
     /// What happened to all documents so far.
     pub fn documents(&self) -> Documents {
-        self.0.common.ledger.documents()
+        let core = self.here();
+        let mut documents = core.common.ledger.documents();
+        documents.lose_forked(self.forked_before(core).1);
+        documents
     }
 
     /// Events that lost nothing.
     pub fn events(&self) -> Events {
-        self.0.common.ledger.events()
+        self.here().common.ledger.events()
     }
 
     /// Settings of the environment that were wrong and therefore skipped.
@@ -180,7 +226,7 @@ impl Recorder {
     /// Every trace that has something open in this process, as a document with
     /// the open parts in progress. Nothing is sent and nothing changes.
     pub fn snapshot(&self) -> Vec<Document> {
-        let pieces = self.0.live.traces().into_iter();
+        let pieces = self.here().live.traces().into_iter();
         let pieces = pieces.filter_map(|trace| trace.snapshot());
         pieces.flat_map(|piece| piece.to_documents()).collect()
     }
@@ -192,29 +238,51 @@ impl Recorder {
     /// the process is stopped with work under way.
     pub fn show_open(&self, age: Duration) {
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        let before = self.0.clock.tick().saturating_sub(age);
-        for trace in self.0.live.traces() {
+        let core = self.here();
+        let before = core.clock.tick().saturating_sub(age);
+        for trace in core.live.traces() {
             trace.show_open(before);
         }
     }
 
     /// How many segments and subsegments are not closed.
     pub fn open(&self) -> usize {
-        self.0.live.traces().iter().map(|trace| trace.open()).sum()
+        let traces = self.here().live.traces();
+        traces.iter().map(|trace| trace.open()).sum()
     }
 
     /// Waits until everything closed before this call was sent or lost, at most
     /// for `timeout`. Await the result on any executor, or
     /// [`wait`](Flush::wait) for it on a thread.
     pub fn flush(&self, timeout: Duration) -> Flush {
-        self.0.emitter.flush(timeout)
+        self.here().flush(timeout)
     }
 
     /// Sends what is queued, at most for `timeout`, and stops sending. What is
     /// left then, and what comes later, is lost as `shutdown`. Calling it again
     /// does nothing more.
     pub fn shutdown(&self, timeout: Duration) -> Flush {
-        self.0.emitter.shutdown(timeout)
+        self.here().shutdown(timeout)
+    }
+
+    /// What stands for this recorder in this process.
+    fn here(&self) -> &Arc<Core> {
+        self.0.here(process::id())
+    }
+
+    /// Entities and documents lost as `fork` by those that `core` stands in for.
+    fn forked_before(&self, core: &Arc<Core>) -> (u64, u64) {
+        let mut forked = (0, 0);
+        let mut before = &self.0;
+        while !Arc::ptr_eq(before, core) {
+            let (entities, documents) = before.common.ledger.forked();
+            forked = (forked.0 + entities, forked.1 + documents);
+            let Some(heir) = before.heir.core.get() else {
+                break;
+            };
+            before = heir;
+        }
+        forked
     }
 }
 
@@ -285,7 +353,7 @@ impl<'a> SegmentBuilder<'a> {
 
     /// Begins it.
     pub fn begin(self) -> Segment {
-        let core = self.core;
+        let core = self.core.here(process::last_seen());
         let now = core.clock.wall();
         let absent = TraceHeader::default();
         let header = self.header.unwrap_or(&absent);
@@ -317,6 +385,8 @@ impl<'a> SegmentBuilder<'a> {
             return core.unsampled(header, now, words, decision, false);
         }
         let [high, low, seed] = core.entropy.unique(words);
+        // That looked at the process id.
+        let core = core.here(process::last_seen());
         let start = Start {
             core: core.clone(),
             trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),
@@ -341,6 +411,79 @@ impl fmt::Debug for SegmentBuilder<'_> {
 }
 
 impl Core {
+    /// What stands for this one in `process`. This one, where it could not be
+    /// replaced.
+    fn here(self: &Arc<Self>, process: u32) -> &Arc<Self> {
+        let mut core = self;
+        while core.process != process {
+            match core.heir(process) {
+                Some(heir) => core = heir,
+                None => break,
+            }
+        }
+        core
+    }
+
+    #[cold]
+    fn heir(&self, process: u32) -> Option<&Arc<Self>> {
+        let Heir { maker, core } = &self.heir;
+        if let Some(core) = core.get() {
+            return Some(core);
+        }
+        match maker.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(core.get_or_init(|| self.anew(process))),
+            Err(maker) if maker == process => Some(core.wait()),
+            Err(_) => None,
+        }
+    }
+
+    /// The same in another process: nothing open, nothing queued, nothing counted.
+    fn anew(&self, process: u32) -> Arc<Self> {
+        let watched = Watched::new(self.way.show_after());
+        let emitter = self.way.start(&watched);
+        let core = Arc::new(Self {
+            name: self.name.clone(),
+            disabled: self.disabled,
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            sampler: self.sampler.clone(),
+            way: self.way.clone(),
+            emitter: emitter.unwrap_or_else(|_| Arc::new(Stranded)),
+            live: Live::new(self.limits.open_traces),
+            limits: self.limits,
+            common: Arc::new(self.common.anew()),
+            warnings: Vec::new(), // the first one's are asked for
+            process,
+            heir: Heir::default(),
+        });
+        watched.set(&core);
+        core
+    }
+
+    pub(crate) fn emit(&self, mut piece: Piece) {
+        if self.process == process::last_seen() {
+            self.emitter.emit(piece);
+        } else {
+            piece.lose(Loss::Fork);
+        }
+    }
+
+    fn flush(&self, timeout: Duration) -> Flush {
+        if self.process == process::last_seen() {
+            self.emitter.flush(timeout)
+        } else {
+            Flush::done()
+        }
+    }
+
+    fn shutdown(&self, timeout: Duration) -> Flush {
+        if self.process == process::last_seen() {
+            self.emitter.shutdown(timeout)
+        } else {
+            Flush::done()
+        }
+    }
+
     /// A segment of which nothing is recorded; whoever is called is told so.
     fn unsampled(
         self: &Arc<Self>,

@@ -1,6 +1,7 @@
 //! Hooks on finished documents.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::document::Document;
 use crate::encode::json::harmless;
@@ -21,11 +22,11 @@ pub enum Keep {
 type Hook = dyn Fn(&mut Document) -> Keep + Send + Sync;
 
 /// All hooks of a recorder, in the order they were added.
-#[derive(Default)]
-pub(crate) struct Hooks(Vec<Box<Hook>>);
+#[derive(Clone, Default)]
+pub(crate) struct Hooks(Vec<Arc<Hook>>);
 
 impl Hooks {
-    pub(crate) fn add(&mut self, hook: Box<Hook>) {
+    pub(crate) fn add(&mut self, hook: Arc<Hook>) {
         self.0.push(hook);
     }
 

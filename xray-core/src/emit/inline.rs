@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::resolve::Resolver;
 use super::sender::{Sender, Waits};
+use super::way::Settings;
 use super::{Emitter, Flush, Piece};
-use crate::daemon_address::DaemonAddress;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
+use crate::process;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,8 +19,9 @@ const PACKERS: usize = 8;
 
 /// Sends before `close` returns; waits for nothing but a name's first answer.
 #[derive(Debug)]
-pub(crate) struct InlineEmitter {
+pub(super) struct InlineEmitter {
     sender: Sender,
+    process: u32,
     patience: Instant,
     /// One for each thread that is sending: packing runs hooks, which may take
     /// their time, or close something themselves.
@@ -29,9 +30,11 @@ pub(crate) struct InlineEmitter {
 }
 
 impl InlineEmitter {
-    pub(crate) fn new(address: &DaemonAddress, resolver: Resolver, limit: usize) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Settings { address, limit, .. } = settings;
         Self {
-            sender: Sender::new(address, resolver, limit),
+            sender: Sender::new(address, settings.resolver.clone(), *limit),
+            process: process::id(),
             patience: Instant::now() + PATIENCE,
             packers: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
@@ -39,7 +42,7 @@ impl InlineEmitter {
     }
 
     /// Looks for the daemon before there is anything to send.
-    pub(crate) fn look_up(self) -> Self {
+    pub(super) fn look_up(self) -> Self {
         self.sender.look_up();
         self
     }
@@ -47,6 +50,11 @@ impl InlineEmitter {
 
 impl Emitter for InlineEmitter {
     fn emit(&self, mut piece: Piece) {
+        // The socket is the parent's, too, and so is the piece.
+        if self.process != process::id() {
+            piece.lose(Loss::Fork);
+            return;
+        }
         if self.is_shut_down.load(Ordering::Acquire) {
             piece.lose(Loss::Shutdown);
             return;

@@ -6,12 +6,13 @@
 pub(crate) mod capture;
 mod flush;
 pub(crate) mod hook;
-pub(crate) mod inline;
+mod inline;
 mod pace;
 mod queue;
 pub(crate) mod resolve;
 mod sender;
 mod udp;
+pub(crate) mod way;
 pub(crate) mod worker;
 
 pub use flush::{Flush, Flushed};
@@ -34,7 +35,8 @@ use crate::report::{Report, report};
 /// Sends finished pieces of traces somewhere.
 ///
 /// Called on the thread that closes a segment: it must return soon, whatever
-/// happens, and must not panic. A piece that is dropped before all of its
+/// happens, and must not panic. A forked process calls the same one, which has
+/// to cope with that. A piece that is dropped before all of its
 /// documents were sent or lost books the rest as
 /// [`Loss::Discarded`](crate::Loss::Discarded), so the ledgers balance even
 /// then.

@@ -49,6 +49,8 @@ enum Mode {
     Closing(Instant),
     /// The thread is gone.
     Closed,
+    /// The thread is in the process this one was forked from.
+    Elsewhere,
 }
 
 /// What the emission thread is to do next.
@@ -58,19 +60,25 @@ pub(super) enum Next {
     End,
 }
 
+impl State {
+    fn new(mode: Mode) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            bytes: 0,
+            pushed: 0,
+            finished: 0,
+            left: 0,
+            mode,
+            asleep: false,
+            waiters: 0,
+        }
+    }
+}
+
 impl Queue {
     pub(super) fn new(max_pieces: usize, max_bytes: usize) -> Self {
         Self {
-            state: Mutex::new(State {
-                pieces: VecDeque::new(),
-                bytes: 0,
-                pushed: 0,
-                finished: 0,
-                left: 0,
-                mode: Mode::Open,
-                asleep: false,
-                waiters: 0,
-            }),
+            state: Mutex::new(State::new(Mode::Open)),
             work: Condvar::default(),
             done: Condvar::default(),
             max_pieces,
@@ -80,8 +88,10 @@ impl Queue {
 
     pub(super) fn push(&self, mut piece: Piece) {
         let bytes = piece.estimated_bytes();
-        let mut state = self.state.lock();
-        let refused = if state.mode != Mode::Open {
+        let mut state = self.state.lock_or(|| State::new(Mode::Elsewhere));
+        let refused = if state.mode == Mode::Elsewhere {
+            Some(Loss::Fork)
+        } else if state.mode != Mode::Open {
             Some(Loss::Shutdown)
         } else if state.pieces.len() >= self.max_pieces || state.bytes + bytes > self.max_bytes {
             Some(Loss::QueueFull)
@@ -224,7 +234,7 @@ impl Queue {
         state.mode = match state.mode {
             Mode::Open => Mode::Closing(deadline),
             Mode::Closing(earlier) => Mode::Closing(earlier.min(deadline)),
-            Mode::Closed => Mode::Closed,
+            gone => gone,
         };
         state.waiters += 1;
         drop(state);

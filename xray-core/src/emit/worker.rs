@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::pace::{Bucket, Pace};
+use super::pace::Bucket;
 use super::queue::{Next, Queue};
-use super::resolve::Resolver;
 use super::sender::{Sender, Waits};
+use super::way::Settings;
 use super::{Emitter, Flush, Piece};
-use crate::daemon_address::DaemonAddress;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
+use crate::process;
 use crate::recorder::{Core, Recorder};
 
 /// How long what is queued may still be sent after the last recorder is gone.
@@ -21,20 +21,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Sends on a thread of its own.
 #[derive(Debug)]
-pub(crate) struct WorkerEmitter {
+pub(super) struct WorkerEmitter {
     queue: Arc<Queue>,
+    process: u32,
 }
 
 impl WorkerEmitter {
-    pub(crate) fn start(
-        (address, resolver): (&DaemonAddress, Resolver),
-        limit: usize,
-        (pieces, bytes): (usize, usize),
-        pace: Pace,
-        watched: Watched,
-    ) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new(pieces, bytes));
-        let sender = Sender::new(address, resolver, limit);
+    pub(super) fn start(settings: &Settings, watched: Watched) -> io::Result<Self> {
+        let Settings { queue, pace, .. } = *settings;
+        let queue = Arc::new(Queue::new(queue.0, queue.1));
+        let resolver = settings.resolver.clone();
+        let sender = Sender::new(&settings.address, resolver, settings.limit);
         let of_thread = EndWithThread(queue.clone());
         let thread = thread::Builder::new().name("xray-emit".to_owned());
         thread.spawn(move || {
@@ -56,7 +53,8 @@ impl WorkerEmitter {
                 }
             }
         })?;
-        Ok(Self { queue })
+        let process = process::id();
+        Ok(Self { queue, process })
     }
 }
 
@@ -94,8 +92,8 @@ impl Watched {
         }
     }
 
-    pub(crate) fn set(&self, recorder: &Recorder) {
-        let _ = self.core.set(Arc::downgrade(&recorder.0));
+    pub(crate) fn set(&self, core: &Arc<Core>) {
+        let _ = self.core.set(Arc::downgrade(core));
     }
 
     /// How often to look.
@@ -143,7 +141,11 @@ impl Emitter for WorkerEmitter {
 
 impl Drop for WorkerEmitter {
     fn drop(&mut self) {
-        self.queue.close(deadline(FAREWELL));
+        // In a forked process there is no thread to tell, and whoever held the
+        // lock at the fork holds it for ever.
+        if self.process == process::id() {
+            self.queue.close(deadline(FAREWELL));
+        }
     }
 }
 

@@ -139,25 +139,15 @@ impl Trace {
             decision: start.decision,
             carried: start.carried,
             anchor: start.anchor,
-            state: Mutex::new(State {
-                record,
-                open: Vec::with_capacity(4),
-                free: Vec::new(),
-                ids: IdSequence(start.seed),
-                root_key: None,
-                closed_bytes: 0,
-                closed: 0,
-                root,
-                holds: 0,
-                close_at_release: false,
-            }),
+            state: Mutex::new(State::new(record, root, IdSequence(start.seed))),
         })
     }
 
     /// Nothing is called that could panic while the lock is held; should it
     /// happen all the same, the record is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        let nothing = || State::new(Record::default(), RootState::Discarded, IdSequence(0));
+        self.state.lock_or(nothing)
     }
 
     /// Registers a child. A parent that is closed keeps its child by id. `None`
@@ -359,7 +349,7 @@ impl Trace {
 
     fn send(&self, piece: Option<Piece>) {
         if let Some(piece) = piece {
-            self.core.emitter.emit(piece);
+            self.core.emit(piece);
         }
     }
 
@@ -481,6 +471,21 @@ fn annotate(record: &mut Record, node: NodeIndex, key: &str, value: &AnnotationV
 }
 
 impl State {
+    fn new(record: Record, root: RootState, ids: IdSequence) -> Self {
+        Self {
+            record,
+            open: Vec::with_capacity(4),
+            free: Vec::new(),
+            ids,
+            root_key: None,
+            closed_bytes: 0,
+            closed: 0,
+            root,
+            holds: 0,
+            close_at_release: false,
+        }
+    }
+
     fn open_count(&self) -> usize {
         self.open.len() - self.free.len()
     }

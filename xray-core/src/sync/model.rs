@@ -56,6 +56,13 @@ impl<T> Mutex<T> {
     }
 }
 
+impl<T> Mutex<T> {
+    /// A model does not fork.
+    pub(crate) fn lock_or(&self, _: impl FnOnce() -> T) -> MutexGuard<'_, T> {
+        self.lock()
+    }
+}
+
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 

@@ -6,19 +6,50 @@
 pub(crate) use std::sync::{MutexGuard, atomic};
 pub(crate) use std::thread;
 
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+use crate::process;
+
+#[derive(Debug)]
+pub(crate) struct Mutex<T> {
+    value: std::sync::Mutex<T>,
+    /// Where it was made.
+    process: u32,
+    orphaned: OnceLock<Box<Self>>,
+}
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self {
+            value: std::sync::Mutex::new(value),
+            process: process::last_seen(),
+            orphaned: OnceLock::new(),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lock that was held while this process was forked is never let go here:
+    /// whoever comes for it finds what `make` makes instead.
+    pub(crate) fn lock_or(&self, make: impl FnOnce() -> T) -> MutexGuard<'_, T> {
+        match self.value.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if self.process == process::id() => self.lock(),
+            Err(TryLockError::WouldBlock) => {
+                let orphaned = self.orphaned.get_or_init(|| Box::new(Self::new(make())));
+                orphaned.lock()
+            }
+        }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
     }
 }
 
