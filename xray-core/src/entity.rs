@@ -3,13 +3,14 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::context::{Entered, Scoped};
+use crate::guard::guarded;
 use crate::handle::{Subsegment, SubsegmentBuilder};
 use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
@@ -311,8 +312,8 @@ impl Entity {
             Inner::Recorded(trace, _) => Some(&trace.core),
         };
         match core {
-            Some(core) => crate::sampling::guard(&core.common.ledger, callback),
-            None => catch_unwind(AssertUnwindSafe(callback)).ok(),
+            Some(core) => core.common.ledger.guard(callback),
+            None => guarded(callback),
         }
     }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::guard::guarded;
+
 /// Why an entity was dropped or a document lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -160,8 +162,13 @@ impl Ledger {
         self.trimmed.add(values);
     }
 
-    pub(crate) fn catch_panic(&self) {
-        self.callback_panics.add(1);
+    /// Runs foreign code whose panic ends here and is counted.
+    pub(crate) fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
+        let returned = guarded(callback);
+        if returned.is_none() {
+            self.callback_panics.add(1);
+        }
+        returned
     }
 
     pub(crate) fn entities(&self) -> Entities {

@@ -194,7 +194,7 @@ impl Recorder {
     /// caught and counted ([`Events::callback_panics`]), and gives `None`.
     pub fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
         let core = self.0.here(process::last_seen());
-        crate::sampling::guard(&core.common.ledger, callback)
+        core.common.ledger.guard(callback)
     }
 
     /// What happened to all segments and subsegments so far.

@@ -1,7 +1,5 @@
 //! JSON text: strings, numbers, ids.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -156,25 +154,22 @@ const DECIMAL_PAIR: [[u8; 2]; 100] = {
 /// `Serialize` refuses or panics over becomes a text that says so; what could
 /// never be sent becomes its size.
 pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
-    let captured = catch_unwind(AssertUnwindSafe(|| serde_json::to_string(value)));
+    let captured = ledger.guard(|| serde_json::to_string(value));
     let text = match captured {
-        Ok(Ok(json)) if json.len() > limits::METADATA_BYTES => {
+        Some(Ok(json)) if json.len() > limits::METADATA_BYTES => {
             ledger.trim(1);
             trimmed(json.len())
         }
-        Ok(Ok(json)) if depth(json.as_bytes()) > limits::METADATA_DEPTH => {
+        Some(Ok(json)) if depth(json.as_bytes()) > limits::METADATA_DEPTH => {
             ledger.trim(1);
             format!("[trimmed: more than {} levels]", limits::METADATA_DEPTH)
         }
-        Ok(Ok(json)) => return harmless(json),
-        Ok(Err(error)) => {
+        Some(Ok(json)) => return harmless(json),
+        Some(Err(error)) => {
             ledger.trim(1);
             format!("[not serialisable: {error}]")
         }
-        Err(_) => {
-            ledger.catch_panic();
-            "[not serialisable: its Serialize panicked]".to_owned()
-        }
+        None => "[not serialisable: its Serialize panicked]".to_owned(),
     };
     let mut json = Vec::new();
     string(&mut json, &text);

@@ -8,6 +8,7 @@ use std::panic::Location;
 
 use super::floor_char_boundary;
 use crate::SegmentId;
+use crate::guard::guarded;
 use crate::limits;
 
 /// One link of a chain of exceptions.
@@ -241,23 +242,21 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 /// A `Display` may panic; recording must not.
 fn message(error: &dyn Error) -> String {
     use std::fmt::Write;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    let text = catch_unwind(AssertUnwindSafe(|| {
+    let text = guarded(|| {
         let mut text = String::new();
         let _ = write!(text, "{error}");
         text
-    }));
+    });
     match text {
-        Ok(text) if text.len() <= limits::MESSAGE_BYTES => text,
-        Ok(text) => cut(&text, limits::MESSAGE_BYTES),
-        Err(_) => "the error's own message panicked".to_owned(),
+        Some(text) if text.len() <= limits::MESSAGE_BYTES => text,
+        Some(text) => cut(&text, limits::MESSAGE_BYTES),
+        None => "the error's own message panicked".to_owned(),
     }
 }
 
 /// So may a `source`: the chain ends there.
 fn source(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    catch_unwind(AssertUnwindSafe(|| error.source())).unwrap_or_default()
+    guarded(|| error.source()).flatten()
 }
 
 fn cut(text: &str, limit: usize) -> String {

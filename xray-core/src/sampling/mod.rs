@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime};
 use crate::TraceId;
 use crate::clock::Clock;
 use crate::entity::Class;
-use crate::guard::guarded;
 use crate::ledger::Ledger;
 
 pub use json::SamplingRulesError;
@@ -275,22 +274,16 @@ pub(crate) struct Guarded(pub(crate) Arc<dyn Sampler>);
 
 impl Guarded {
     pub(crate) fn decide(&self, request: &SamplingRequest<'_>, ledger: &Ledger) -> Decision {
-        guard(ledger, || self.0.decide(request)).unwrap_or(Decision::unsampled())
+        ledger
+            .guard(|| self.0.decide(request))
+            .unwrap_or(Decision::unsampled())
     }
 
     pub(crate) fn keep(&self, outcome: &Outcome<'_>, ledger: &Ledger) -> bool {
-        guard(ledger, || self.0.keep(outcome)).unwrap_or(false)
+        ledger.guard(|| self.0.keep(outcome)).unwrap_or(false)
     }
 
     pub(crate) fn closed(&self, outcome: &Outcome<'_>, ledger: &Ledger) {
-        guard(ledger, || self.0.closed(outcome));
+        ledger.guard(|| self.0.closed(outcome));
     }
-}
-
-pub(crate) fn guard<R>(ledger: &Ledger, callback: impl FnOnce() -> R) -> Option<R> {
-    let result = guarded(callback);
-    if result.is_none() {
-        ledger.catch_panic();
-    }
-    result
 }
