@@ -1,5 +1,7 @@
 //! Tests that need sockets, processes or whole runtimes, and what they share.
 
+pub mod fuzz;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
