@@ -1,5 +1,6 @@
 //! Tests that need sockets, processes or whole runtimes, and what they share.
 
+pub mod fuzz;
 pub mod places;
 
 use std::collections::BTreeMap;

@@ -169,15 +169,21 @@ pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
 
 /// Where the authority of a URL begins; a mere path has none.
 fn authority(url: &str) -> Option<usize> {
+    if url.starts_with("//") {
+        return Some(2);
+    }
     let path = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let scheme = path.find("://").or_else(|| path.find(":\\\\"));
-    match scheme {
+    // The first of either: a password may hold the other one.
+    let schemes = [path.find("://"), path.find(":\\\\")];
+    let scheme = schemes.into_iter().flatten().min();
+    // Behind a user it is the path's; a path may well begin with one's address.
+    let is_scheme = |colon: &usize| url.starts_with('/') || !path[..*colon].contains('@');
+    match scheme.filter(is_scheme) {
         Some(colon) => {
             // One slash too many changes nothing for a browser.
             let rest = path[colon + 3..].trim_start_matches(['/', '\\']);
             Some(path.len() - rest.len())
         }
-        None if url.starts_with("//") => Some(2),
         None => (!url.starts_with('/')).then_some(0),
     }
 }
@@ -185,7 +191,10 @@ fn authority(url: &str) -> Option<usize> {
 /// The colon of a port that is no number: it is the one before a password.
 /// `strict` takes an empty one for that, too.
 pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
-    let brackets = host.rfind(']').map_or(0, |at| at + 1);
+    // Only an IPv6 address is all that stands before its port.
+    let address = host.strip_prefix('[').and_then(|host| host.split_once(']'));
+    let address = address.filter(|(_, port)| port.is_empty() || port.starts_with(':'));
+    let brackets = address.map_or(0, |(address, _)| address.len() + 2);
     let colon = brackets + host[brackets..].find(':')?;
     let port = &host[colon + 1..];
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && !(strict && port.is_empty());
@@ -230,6 +239,14 @@ mod tests {
             ),
             ("http://[::1]:8080/a;JSessionID=s", "http://[::1]:8080/a"),
             ("http://[::1]/a;b=c", "http://[::1]/a;b=c"),
+            ("https://me:p]/ass@shop.example/a", "https://shop.example/a"),
+            ("https://me:[p]s/s@shop.example/a", "https://shop.example/a"),
+            ("me:pass@shop.example/a://b", "shop.example/a://b"),
+            ("//me:pass://@shop.example/a", "//shop.example/a"),
+            (
+                "https:\\\\me:pass://@shop.example",
+                "https:\\\\shop.example",
+            ),
             ("http://shop.example:80/@me", "http://shop.example:80/@me"),
             ("", ""),
         ] {

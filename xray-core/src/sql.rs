@@ -46,7 +46,9 @@ impl<'a> Sql<'a> {
         if !url.contains("://") {
             return self.connection_string(url);
         }
-        let (origin, rest) = without_secrets(url);
+        // Pairs first: what looks like a user may be a part of their values.
+        let (url, _) = mask_pairs(url);
+        let (origin, rest) = without_secrets(&url);
         let url = masked(&format!("{origin}{rest}"));
         if is_url(&url) {
             self.with("url", url)
@@ -143,6 +145,9 @@ fn is_url(url: &str) -> bool {
     !url.contains('\n') && database.is_some_and(|(host, path)| !host.is_empty() && !path.is_empty())
 }
 
+/// What ends a pair, and so stands before a key.
+const SEPARATORS: [char; 6] = [';', '&', '?', ',', '(', '\n'];
+
 /// What a key ends in whose value is a secret, without case, blanks, `_`, `-`
 /// and `.`. Rather one too many.
 const SECRETS: [&str; 21] = [
@@ -172,23 +177,33 @@ const SECRETS: [&str; 21] = [
 /// Masks the password before a host, and the values of secret keys in
 /// `key=value`, whatever stands between such pairs.
 fn masked(text: &str) -> String {
-    let (mut out, mut rest) = mask_user_info(text);
+    let (out, rest) = mask_user_info(text);
+    out + &mask_pairs(rest).0
+}
+
+/// Also tells whether the text ends within a secret.
+fn mask_pairs(text: &str) -> (String, bool) {
+    let (mut out, mut rest) = (String::new(), text);
+    let mut in_secret = false;
     while let Some(equals) = rest.find('=') {
         let (before, after) = (&rest[..equals], &rest[equals + 1..]);
         out.push_str(before);
         out.push('=');
         rest = after;
-        let key = before.rfind([';', '&', '?', ',', '(', '\n']);
-        if is_secret(&before[key.map_or(0, |at| at + 1)..]) {
+        if is_secret(before) {
             out.push_str("***");
             rest = skip_value(after);
+            in_secret = rest.is_empty();
         }
     }
     out.push_str(rest);
-    out
+    (out, in_secret)
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether a value is a secret, by the key at the end of what stands before it.
+fn is_secret(before: &str) -> bool {
+    let separator = before.rfind(SEPARATORS);
+    let key = &before[separator.map_or(0, |at| at + 1)..];
     let letters = key
         .chars()
         .filter(|c| !matches!(c, ' ' | '\t' | '_' | '-' | '.'));
@@ -238,7 +253,7 @@ fn skip_quoted(value: &str, closing: char) -> &str {
 }
 
 /// `user:password@host`, or `user/password@host` where no scheme stands in
-/// front: the password goes.
+/// front: the password goes. What is masked, and what is behind.
 fn mask_user_info(text: &str) -> (String, &str) {
     let nothing = (String::new(), text);
     let Some(first) = text.find('@') else {
@@ -247,6 +262,10 @@ fn mask_user_info(text: &str) -> (String, &str) {
     let start = text[..first].find("//").map_or(0, |at| at + 2);
     if start == 0 && text[..first].contains('=') {
         return nothing; // an `@` in one of the pairs
+    }
+    let (before, in_secret) = mask_pairs(&text[..start]);
+    if in_secret {
+        return nothing; // slashes of its own, and no URL
     }
     let rest = &text[start..];
     let host = &rest[..rest.find(['/', '?', ' ', ';']).unwrap_or(rest.len())];
@@ -260,13 +279,18 @@ fn mask_user_info(text: &str) -> (String, &str) {
         return nothing;
     };
     let (user_info, rest) = rest.split_at(at);
+    let mut pairs = user_info.match_indices('=');
+    if pairs.any(|(at, _)| is_secret(&user_info[..at])) {
+        // The `@` may as well stand in that secret: nothing behind is safe.
+        return (before + "***", "");
+    }
     let user = user_info.split([':', '/']).next().unwrap_or_default();
     let mask = if user.len() < user_info.len() {
         ":***"
     } else {
         ""
     };
-    (format!("{}{user}{mask}", &text[..start]), rest)
+    (format!("{before}{user}{mask}"), rest)
 }
 
 #[cfg(test)]
@@ -316,8 +340,31 @@ mod tests {
                 "AccountName=a;AccountKey=***;Shared Access Key=***",
             ),
             ("mysql://me@db/orders", "mysql://me@db/orders"),
+            ("Server=db;Pwd=s3//cr@3t;Uid=me", "Server=db;Pwd=***;Uid=me"),
+            (
+                "Pwd=s3cr3t;Endpoint=sb://me:s3cr3t@bus/",
+                "Pwd=***;Endpoint=sb://me:***@bus/",
+            ),
+            ("Pwd=a=//s3@cr3t;Uid=me", "Pwd=***;Uid=me"),
+            ("Url=//db:1,Pwd=s3@cr3t,Uid=me", "Url=//***"),
         ] {
             assert_eq!(masked(given), expected);
+        }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_pair_of_a_url_is_no_user() {
+        for (given, expected) in [
+            (
+                "jdbc:sqlserver://db:1433;user=me;password=s3@cr3t;encrypt=true",
+                "jdbc:sqlserver://db",
+            ),
+            (
+                "mysql://me:s3@db/orders?password=s3@cr3t",
+                "mysql://db/orders",
+            ),
+        ] {
+            assert_eq!(Sql::new().url(given).0[0].1, expected);
         }
     }
 

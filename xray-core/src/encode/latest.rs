@@ -80,10 +80,11 @@ pub(super) fn mark(key: &[u8]) -> u64 {
 fn valid_key<'a>(record: &'a Record, value: &Value) -> Cow<'a, str> {
     match value.field {
         Field::Annotation => valid::key(record.key(value)),
-        // The boundary belongs to the key: `a` + `bc` is not `ab` + `c`.
+        // The boundary belongs to the key: `a` + `bc` is not `ab` + `c`. Either
+        // may hold any character, so none can stand for it.
         _ => {
             let (namespace, key) = record.metadata_key(value);
-            Cow::Owned(format!("{namespace}\0{key}"))
+            Cow::Owned(format!("{} {namespace}{key}", namespace.len()))
         }
     }
 }
