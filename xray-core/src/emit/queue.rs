@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Flushed, Piece};
 use crate::ledger::Loss;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
@@ -24,6 +24,8 @@ pub(super) struct Queue {
     work: Condvar,
     /// For those who flush: something was done.
     done: Condvar,
+    /// For those who shut down: the emission thread is gone.
+    gone: Condvar,
     /// Somebody waits, or the time may be over: else the emission thread takes
     /// the lock once for a batch, and wakes nobody.
     is_watched: AtomicBool,
@@ -112,6 +114,7 @@ impl Queue {
             state: Mutex::new(State::new(Mode::Open)),
             work: Condvar::default(),
             done: Condvar::default(),
+            gone: Condvar::default(),
             is_watched: AtomicBool::new(false),
             max_pieces,
             max_bytes,
@@ -248,24 +251,6 @@ impl Queue {
         }
     }
 
-    /// For those who flush: waits until something was done; `false` when the
-    /// time is over.
-    fn wait_for_done<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        deadline: Instant,
-    ) -> (MutexGuard<'a, State>, bool) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return (state, false);
-        }
-        state.waiting += 1;
-        self.is_watched.store(true, Ordering::Relaxed);
-        let mut state = self.done.wait_timeout(state, left);
-        state.waiting -= 1;
-        (state, true)
-    }
-
     /// How much was pushed by now, to wait for.
     pub(super) fn target(&self) -> u64 {
         self.state.lock().pushed
@@ -276,9 +261,15 @@ impl Queue {
         let mut state = self.state.lock();
         state.waiters += 1;
         self.work.notify_one();
-        let mut in_time = true;
-        while in_time && state.finished < target && state.mode != Mode::Closed {
-            (state, in_time) = self.wait_for_done(state, deadline);
+        while state.finished < target && state.mode != Mode::Closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.waiting += 1;
+            self.is_watched.store(true, Ordering::Relaxed);
+            state = self.done.wait_timeout(state, left);
+            state.waiting -= 1;
         }
         Flushed::leaving(target.saturating_sub(state.finished))
     }
@@ -302,9 +293,12 @@ impl Queue {
     /// lost.
     pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();
-        let mut in_time = true;
-        while in_time && state.mode != Mode::Closed {
-            (state, in_time) = self.wait_for_done(state, deadline);
+        while state.mode != Mode::Closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.gone.wait_timeout(state, left);
         }
         let left = Self::empty(&mut state);
         let remaining = state.pushed - state.finished + state.left;
@@ -330,6 +324,7 @@ impl Queue {
         drop(state);
         lose_all(left);
         self.done.notify_all();
+        self.gone.notify_all();
     }
 }
 
