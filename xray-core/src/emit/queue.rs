@@ -16,6 +16,9 @@ const NAP: Duration = Duration::from_millis(10);
 const NAPS: u32 = if cfg!(loom) { 1 } else { 100 };
 /// Pieces taken at once.
 const BATCH: usize = 32;
+/// Pieces that wake the thread from a nap: soon enough to be packed while they
+/// are in the processor's caches, so many that the call is shared by enough.
+const CROWD: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -66,8 +69,7 @@ struct State {
     /// Of the finished ones, those lost because the time was over.
     left: u64,
     mode: Mode,
-    /// The thread does not wake by itself soon.
-    asleep: bool,
+    rest: Rest,
     /// Counts those who came to wait: nobody's time is spent on a long pause.
     waiters: u64,
     /// Those who wait now for something to be done.
@@ -83,6 +85,15 @@ enum Mode {
     Closed,
     /// The thread is in the process this one was forked from.
     Elsewhere,
+}
+
+/// What the emission thread does while there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Awake,
+    /// Wakes by itself soon.
+    Nap,
+    Sleep,
 }
 
 /// What the emission thread is to do next.
@@ -101,7 +112,7 @@ impl State {
             finished: 0,
             left: 0,
             mode,
-            asleep: false,
+            rest: Rest::Awake,
             waiters: 0,
             waiting: 0,
         }
@@ -138,11 +149,17 @@ impl Queue {
             piece.lose(reason);
             return;
         }
-        let was_low = !self.is_filling(&state, 4);
         state.pieces.push_back(piece);
         state.bytes += bytes;
         state.pushed += 1;
-        let wake = std::mem::take(&mut state.asleep) || (was_low && self.is_filling(&state, 4));
+        let wake = match state.rest {
+            Rest::Awake => false,
+            Rest::Nap => state.pieces.len() >= CROWD || self.is_filling(&state, 4),
+            Rest::Sleep => true,
+        };
+        if wake {
+            state.rest = Rest::Awake; // nobody else needs to call
+        }
         drop(state);
         if wake {
             self.work.notify_one();
@@ -184,14 +201,18 @@ impl Queue {
             if left.is_some_and(|left| left.is_zero()) {
                 return Next::Send;
             }
-            state.asleep = naps == NAPS;
-            let nap = if state.asleep { left } else { Some(NAP) };
-            naps = if state.asleep { 0 } else { naps + 1 };
+            let nap = if naps == NAPS {
+                (state.rest, naps) = (Rest::Sleep, 0);
+                left
+            } else {
+                (state.rest, naps) = (Rest::Nap, naps + 1);
+                Some(NAP)
+            };
             state = match nap {
                 Some(nap) => self.work.wait_timeout(state, nap),
                 None => self.work.wait(state),
             };
-            state.asleep = false;
+            state.rest = Rest::Awake;
         }
     }
 

@@ -372,10 +372,10 @@ impl Record {
 
     /// Whether it is small enough to be kept for another trace.
     pub(crate) fn is_small(&self) -> bool {
-        self.text.capacity() <= 16 << 10
-            && self.nodes.capacity() <= 256
-            && self.values.capacity() <= 1_024
-            && self.exceptions.capacity() <= 64
+        self.text.capacity() <= 4 << 10
+            && self.nodes.capacity() <= 64
+            && self.values.capacity() <= 256
+            && self.exceptions.capacity() <= 16
     }
 
     /// Children of `node` in the order they began.

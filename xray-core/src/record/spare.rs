@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::Record;
 
 /// Records kept at most.
-const KEPT: usize = 256;
+const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Spare(Mutex<Vec<Record>>);
