@@ -143,6 +143,7 @@ fn documents_with_every_field_match_the_schema_that_aws_publishes() {
     let open = recorder.begin_segment("open");
     fill(&open);
     recorder.show_open(Duration::ZERO);
+    assert!(recorder.flush(LONG).wait().is_complete());
     drop((open, facade));
     assert!(recorder.flush(LONG).wait().is_complete());
     let all = accepted(&daemon, 6);

@@ -54,7 +54,7 @@ impl Peer for Ours {
         self.recorder.documents().queued
     }
 
-    /// Its queue holds 4,096, and wakes its thread when a quarter is used.
+    /// Its queue holds 4,096; its thread is awake from the 32nd on.
     fn room(&self) -> u64 {
         ROOM
     }
@@ -78,7 +78,7 @@ fn trace(recorder: &Recorder, round: u32) {
     }
 }
 
-const ROOM: u64 = 1_280;
+const ROOM: u64 = 160;
 
 /// The same bytes and nothing but their sending, on the calling thread.
 pub(crate) struct BareSend {

@@ -59,11 +59,11 @@ pub(super) fn write(
             members.links();
         }
         members.precursors();
-        members.metadata();
     }
     if members.has(Field::Annotation) && !members.usual_annotations() {
         members.annotations();
     }
+    members.metadata();
     members.trimmed
 }
 
