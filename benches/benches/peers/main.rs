@@ -12,6 +12,7 @@
 
 mod allocations;
 mod fastrace_peer;
+mod floor;
 mod machine;
 mod measure;
 mod opentelemetry_peer;

@@ -149,7 +149,7 @@ impl Peer for Long {
 
     /// In traces of ten.
     fn waiting(&self, begun: u64) -> u64 {
-        self.ours.waiting(begun) * u64::from(self.subsegments.min(500)) / 10
+        self.ours.waiting(begun) * u64::from(self.subsegments.min(1_000)) / 10
     }
 
     fn room(&self) -> u64 {
@@ -199,7 +199,8 @@ pub(crate) enum Rules {
     Prefixes,
     /// A host each, `*.tenant.example`, and `/api/*`.
     Hosts,
-    /// Two stars and equal ends, so that each path is walked through in vain.
+    /// Two stars, equal ends and no character that the path lacks, so that each
+    /// is walked through in vain.
     Walks,
 }
 
@@ -215,7 +216,11 @@ impl Rules {
                 let rule = rule.host(format!("*.tenant-{number}.example"));
                 rule.method("POST").path("/orders/*")
             }
-            Self::Walks => rule.method("POST").path(format!("/*/x{number}*/items")),
+            Self::Walks => {
+                let letter = |at: usize| char::from(b"oders"[at % 5]);
+                let (one, other) = (letter(number / 5), letter(number));
+                rule.method("POST").path(format!("/*/{one}{other}*/items"))
+            }
         }
     }
 }

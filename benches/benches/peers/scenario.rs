@@ -3,6 +3,7 @@
 use xray_core::Pace;
 
 use crate::fastrace_peer::{self, Fastrace};
+use crate::floor;
 use crate::measure::{self, Figures, Rate};
 use crate::opentelemetry_peer::{self, OpenTelemetry};
 use crate::ours::{self, BareSend, Long, Ours, Rules};
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     TwoProducers(fn(&Sink, Rate) -> Box<dyn Peer>),
     /// Segment and header, or also the nine subsegments.
     Unsampled(fn(u32, bool) -> Figures),
+    /// What no tracer can do without, so often a trace.
+    Floor(fn(u32) -> Figures),
     Parse(fn(u32) -> Figures),
     Decide(Rules),
     Subsegments(u32),
@@ -55,7 +58,7 @@ impl Scenario {
             }
             Kind::TwoProducers(peer) => sending(peer, Rate::Saturated, quick, 2),
             Kind::Unsampled(unsampled) => unsampled(calls / 2, part == TREE),
-            Kind::Parse(parse) => parse(calls),
+            Kind::Floor(one) | Kind::Parse(one) => one(calls),
             Kind::Decide(rules) => ours::decide(calls, rules),
             Kind::Subsegments(subsegments) => {
                 let sink = Sink::new().expect("loopback has a free port");
@@ -103,7 +106,7 @@ const fn scenario(name: &'static str, title: &'static str, kind: Kind) -> Scenar
     Scenario { name, title, kind }
 }
 
-pub(crate) const ALL: [Scenario; 28] = [
+pub(crate) const ALL: [Scenario; 32] = [
     scenario("ours", "**xray-core**", Kind::Sending(on_its_thread)),
     scenario(
         "inline",
@@ -181,6 +184,26 @@ pub(crate) const ALL: [Scenario; 28] = [
         "tracing-opentelemetry, the same",
         Kind::Unsampled(tracing_peer::unsampled),
     ),
+    scenario(
+        "clock",
+        "a reading of the clock, 21 a trace",
+        Kind::Floor(floor::clock),
+    ),
+    scenario(
+        "lock",
+        "a lock nobody else wants, 47 a trace",
+        Kind::Floor(floor::lock),
+    ),
+    scenario(
+        "process-id",
+        "the process id, once a trace",
+        Kind::Floor(floor::process_id),
+    ),
+    scenario(
+        "socket-error",
+        "`SO_ERROR`, once a datagram",
+        Kind::Floor(floor::socket_error),
+    ),
     scenario("ours-parse", "**xray-core**", Kind::Parse(ours::parse)),
     scenario(
         "otel-parse",
@@ -209,7 +232,7 @@ pub(crate) const ALL: [Scenario; 28] = [
     ),
     scenario(
         "rules-walks",
-        "two stars and equal ends: `POST`, `/*/x7*/items` (worst)",
+        "two stars, equal ends and letters: `POST`, `/*/de*/items` (worst)",
         Kind::Decide(Rules::Walks),
     ),
     scenario("10", "10", Kind::Subsegments(10)),

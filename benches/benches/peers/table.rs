@@ -13,6 +13,11 @@ pub(crate) fn print(results: &Results) {
     two_producers(results);
     unsampled(results);
     heading(
+        "what the system takes of xray-core's trace",
+        &["ns, each", "allocations"],
+    );
+    rows(results, |kind| matches!(kind, Kind::Floor(_)));
+    heading(
         "header of Root, Parent and Sampled, parsed",
         &["ns", "allocations"],
     );
