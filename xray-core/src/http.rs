@@ -150,18 +150,23 @@ impl HttpResponse {
 /// a port is no number, and all up to the last `@` goes.
 pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
     let Some(start) = authority(url) else {
-        return ("", without_query(url));
+        return ("", without_query(url, 0));
     };
     let rest = &url[start..];
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let host = &rest[..end];
     if let Some(at) = host.rfind('@') {
-        return (&url[..start], without_query(&rest[at + 1..]));
+        return (&url[..start], without_query(&rest[at + 1..], 0));
     }
     match odd_port(host, start == 0) {
-        None => ("", without_query(url)),
+        None => ("", without_query(url, start)),
         Some(colon) => match rest.rfind('@') {
-            Some(at) => (&url[..start], without_query(&rest[at + 1..])),
+            Some(at) => {
+                // It may stand in a query, which then ends with more than this.
+                let behind = &rest[at + 1..];
+                let end = behind.find(['&', '=']).unwrap_or(behind.len());
+                (&url[..start], without_query(&behind[..end], 0))
+            }
             None => ("", &url[..start + colon]),
         },
     }
@@ -201,8 +206,13 @@ pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
     (!is_port).then_some(colon)
 }
 
-fn without_query(url: &str) -> &str {
+/// Cuts off the query, and from `start` on a session or a user of another URL
+/// that the path may hold.
+fn without_query(url: &str, start: usize) -> &str {
     let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let inner = url[start..].match_indices("://").map(|(at, _)| start + at);
+    let user = inner.into_iter().find(|at| url[*at..].contains('@'));
+    let url = &url[..user.unwrap_or(url.len())];
     let session = url.match_indices(';').find(|(at, _)| {
         let name = url.as_bytes()[at + 1..].get(..10);
         name.is_some_and(|name| name.eq_ignore_ascii_case(b"jsessionid"))
@@ -247,6 +257,11 @@ mod tests {
                 "https:\\\\me:pass://@shop.example",
                 "https:\\\\shop.example",
             ),
+            ("https://h/x/http://u:p@h2/", "https://h/x/http"),
+            ("https://h/x/http://h2/", "https://h/x/http://h2/"),
+            ("//h/x/http://u:p@h2", "//h/x/http"),
+            ("/proxy/https://u:p@h2/", "/proxy/https://h2/"),
+            ("https://me:pa/ss@h/p?mail=a@b.c&t=s", "https://b.c"),
             ("http://shop.example:80/@me", "http://shop.example:80/@me"),
             ("", ""),
         ] {

@@ -1,13 +1,15 @@
 //! From a finished piece of a record to the daemon.
 //!
-//! An [`Emitter`] never blocks the thread that closes a segment, never panics,
-//! and books what becomes of every document.
+//! An [`Emitter`] never panics and books what becomes of every document. Ours
+//! never block the thread that closes a segment; the one that sends there does
+//! so on purpose.
 
 pub(crate) mod capture;
 mod flush;
 pub(crate) mod hook;
 mod inline;
 mod pace;
+mod piece;
 mod queue;
 pub(crate) mod resolve;
 mod sender;
@@ -17,30 +19,19 @@ pub(crate) mod worker;
 
 pub use flush::{Flush, Flushed};
 pub use pace::Pace;
+pub use piece::Piece;
+pub(crate) use piece::PieceHead;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-use crate::TraceId;
-use crate::clock::Anchor;
-use crate::document::Document;
-use crate::encode::pack::Packer;
-use crate::ledger::Loss;
-use crate::limits;
-use crate::record::trace::Trace;
-use crate::record::{NodeIndex, Record, State};
-use crate::recorder::Common;
-use crate::report::{Report, report};
 
 /// Sends finished pieces of traces somewhere.
 ///
 /// Called on the thread that closes a segment: it must return soon, whatever
 /// happens, and must not panic. A forked process calls the same one, which has
-/// to cope with that. A piece that is dropped before all of its
-/// documents were sent or lost books the rest as
-/// [`Loss::Discarded`](crate::Loss::Discarded), so the ledgers balance even
-/// then.
+/// to cope with that. A piece that is dropped before all of its documents were
+/// sent or lost books the rest as [`Loss::Discarded`](crate::Loss::Discarded),
+/// so the ledgers balance even then.
 pub trait Emitter: fmt::Debug + Send + Sync + 'static {
     /// Takes a finished piece.
     fn emit(&self, piece: Piece);
@@ -58,265 +49,5 @@ pub trait Emitter: fmt::Debug + Send + Sync + 'static {
     /// [`flush`](Self::flush).
     fn shutdown(&self, timeout: Duration) -> Flush {
         self.flush(timeout)
-    }
-}
-
-/// A finished piece of one trace: a segment with what is closed below it, or
-/// subtrees that closed before or after it. Not serialised yet: that is done by
-/// whoever sends it, to the limit that holds there.
-pub struct Piece {
-    pub(crate) common: Arc<Common>,
-    pub(crate) head: PieceHead,
-    pub(crate) record: Record,
-    /// Documents created and neither sent nor lost.
-    undecided: u64,
-    /// Entities neither written nor dropped.
-    unwritten: u64,
-    /// Values trimmed, by entity: one that is packed again counts them once.
-    trimmed: Vec<(NodeIndex, u64)>,
-    bytes: usize,
-    purpose: Purpose,
-}
-
-enum Purpose {
-    /// To be sent: what is closed.
-    Finished,
-    /// To be sent: what is open in this trace. Its entities are booked when they
-    /// close.
-    InProgress(Weak<Trace>),
-    /// To be looked at.
-    Snapshot,
-}
-
-/// What the documents of a piece have in common.
-#[derive(Debug, Clone)]
-pub(crate) struct PieceHead {
-    pub(crate) trace_id: TraceId,
-    pub(crate) anchor: Anchor,
-    pub(crate) rule: Option<Arc<str>>,
-}
-
-impl Piece {
-    /// A piece of `closed` entities, which counts as one document until it is
-    /// packed.
-    pub(crate) fn new(
-        common: &Arc<Common>,
-        head: PieceHead,
-        record: Record,
-        closed: usize,
-    ) -> Self {
-        common.ledger.create_documents(1);
-        if record.left_out > 0 {
-            common.ledger.trim(record.left_out);
-        }
-        Self {
-            common: common.clone(),
-            head,
-            bytes: record.bytes(),
-            record,
-            undecided: 1,
-            unwritten: closed as u64,
-            trimmed: Vec::new(),
-            purpose: Purpose::Finished,
-        }
-    }
-
-    /// What has been open for long, as one document until it is packed.
-    pub(crate) fn in_progress(
-        common: &Arc<Common>,
-        head: PieceHead,
-        record: Record,
-        trace: &Arc<Trace>,
-    ) -> Self {
-        common.ledger.create_documents(1);
-        let mut piece = Self::snapshot(common, head, record);
-        piece.undecided = 1;
-        piece.purpose = Purpose::InProgress(Arc::downgrade(trace));
-        piece
-    }
-
-    /// A copy of a trace under way, which is in no ledger.
-    pub(crate) fn snapshot(common: &Arc<Common>, head: PieceHead, record: Record) -> Self {
-        Self {
-            common: common.clone(),
-            head,
-            bytes: record.bytes(),
-            record,
-            undecided: 0,
-            unwritten: 0,
-            trimmed: Vec::new(),
-            purpose: Purpose::Snapshot,
-        }
-    }
-
-    /// The trace it belongs to.
-    pub fn trace_id(&self) -> TraceId {
-        self.head.trace_id
-    }
-
-    /// Estimate of its documents' size, in bytes.
-    pub fn estimated_bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Gives each document to `send` as JSON text, none larger than `limit`
-    /// bytes (raised to 1,024 if lower), and books it as sent, or as lost for
-    /// the reason `send` returns.
-    ///
-    /// ```
-    /// use xray_core::{Emitter, Piece};
-    ///
-    /// #[derive(Debug)]
-    /// struct Print;
-    ///
-    /// impl Emitter for Print {
-    ///     fn emit(&self, piece: Piece) {
-    ///         piece.send_documents(64_000, |json| {
-    ///             println!("{}", String::from_utf8_lossy(json));
-    ///             Ok(())
-    ///         });
-    ///     }
-    /// }
-    /// ```
-    pub fn send_documents(mut self, limit: usize, mut send: impl FnMut(&[u8]) -> Result<(), Loss>) {
-        let limit = limit.max(limits::DOCUMENT_BYTES_MIN);
-        let mut packer = Packer::default();
-        packer.plan(&mut self, limit);
-        while let Some(packed) = packer.next(&self) {
-            let entities = packed.entities;
-            let json = &packed.datagram[limits::DATAGRAM_HEADER.len()..];
-            let verdict = packed.hooked.and_then(|()| send(json));
-            self.decide(entities, verdict);
-            packer.advance(&mut self);
-        }
-    }
-
-    /// The documents as the lenient model, each subtree whole, whatever its
-    /// size. Books nothing.
-    pub fn to_documents(&self) -> Vec<Document> {
-        crate::document::convert::documents(self)
-    }
-
-    /// Whether a node in that state is written with this piece.
-    pub(crate) fn writes(&self, state: State) -> bool {
-        match state {
-            State::Closed => true,
-            State::Open => !matches!(self.purpose, Purpose::Finished),
-            State::Moved => false,
-        }
-    }
-
-    /// Leaves out what was closed since it was to be shown as in progress: its
-    /// finished document may be on its way already, and must stay the last word.
-    /// With nothing left there is no document.
-    pub(crate) fn leave_out_closed(&mut self) {
-        let Purpose::InProgress(trace) = &self.purpose else {
-            return;
-        };
-        let open = trace.upgrade().map(|trace| trace.open_ids());
-        let mut is_empty = true;
-        for node in &mut self.record.nodes {
-            if open.as_ref().is_some_and(|open| open.contains(&node.id)) {
-                is_empty = false;
-            } else {
-                node.state = State::Moved;
-            }
-        }
-        if is_empty {
-            let undecided = std::mem::take(&mut self.undecided);
-            self.common.ledger.withdraw_documents(undecided);
-        }
-    }
-
-    /// Books entities as they leave, unless they are still open.
-    fn book_entities(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        if !matches!(self.purpose, Purpose::Finished) {
-            return;
-        }
-        self.unwritten -= entities;
-        match verdict {
-            Ok(()) => self.common.ledger.write_entities(entities),
-            Err(reason) => self.common.ledger.drop_entities(reason, entities),
-        }
-    }
-
-    /// Books that this many documents are to come: more than was thought are
-    /// created, fewer are lost, as their entities were too large.
-    pub(crate) fn expect(&mut self, documents: u64) {
-        let ledger = &self.common.ledger;
-        ledger.create_documents(documents.saturating_sub(self.undecided));
-        for _ in documents..self.undecided {
-            ledger.lose_document(Loss::TooLarge);
-        }
-        self.undecided = documents;
-    }
-
-    /// Books one document with its entities.
-    pub(crate) fn decide(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        self.undecided -= 1;
-        self.book_entities(entities, verdict);
-        match verdict {
-            Ok(()) => self.common.ledger.send_document(),
-            Err(reason) => {
-                self.common.ledger.lose_document(reason);
-                report(Report::Lost, &format_args!("a document is lost: {reason}"));
-            }
-        }
-    }
-
-    /// Books everything that is left as lost.
-    pub(crate) fn lose(&mut self, reason: Loss) {
-        if self.undecided > 0 {
-            report(Report::Lost, &format_args!("a document is lost: {reason}"));
-        }
-        for _ in 0..std::mem::take(&mut self.undecided) {
-            self.common.ledger.lose_document(reason);
-        }
-        self.book_entities(self.unwritten, Err(reason));
-    }
-
-    /// An entity that no document can hold.
-    pub(crate) fn drop_entity(&mut self, index: NodeIndex, reason: Loss) {
-        self.settle(index);
-        self.book_entities(1, Err(reason));
-    }
-
-    /// So many values of an entity were trimmed, those of before included.
-    pub(crate) fn trim(&mut self, index: NodeIndex, values: u64) {
-        if values == 0 {
-            return;
-        }
-        let at = match self.trimmed.binary_search_by_key(&index, |known| known.0) {
-            Ok(at) => at,
-            Err(at) => {
-                self.trimmed.insert(at, (index, 0));
-                at
-            }
-        };
-        let known = &mut self.trimmed[at].1;
-        self.common.ledger.trim(values.saturating_sub(*known));
-        *known = values.max(*known);
-    }
-
-    /// A node that is done with.
-    pub(crate) fn settle(&mut self, index: NodeIndex) {
-        self.record.nodes[index as usize].state = State::Moved;
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        self.lose(Loss::Discarded);
-        self.common.spare.give(std::mem::take(&mut self.record));
-    }
-}
-
-impl fmt::Debug for Piece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Piece")
-            .field("trace_id", &self.head.trace_id)
-            .field("entities", &self.record.nodes.len())
-            .field("bytes", &self.bytes)
-            .finish_non_exhaustive()
     }
 }
