@@ -47,6 +47,9 @@ pub(crate) const STRING_BYTES: usize = (STRING_CHARS + 1) * 4;
 /// Bytes of one metadata value: more could never be sent.
 pub(crate) const METADATA_BYTES: usize = DOCUMENT_BYTES_MAX;
 
+/// Bytes that a mark takes which stands for a value that was trimmed.
+pub(crate) const MARK_BYTES: usize = 40;
+
 /// Bytes of one text of the `sql` block.
 pub(crate) const SQL_BYTES: usize = 16 << 10;
 

@@ -122,6 +122,22 @@ fn every_size_of_annotations_and_names_about_the_limit() {
 }
 
 #[test]
+fn what_was_trimmed_when_it_was_recorded_is_not_trimmed_again() {
+    let (recorder, document, _) = one(64_000, |segment| {
+        segment.metadata("large", "m".repeat(70_000));
+        segment.metadata("small", 7);
+        for at in 0..50 {
+            segment.annotate(&format!("{at:0400}"), "v".repeat(1_000));
+        }
+    });
+    let document = document.unwrap();
+    let metadata = &document["metadata"]["default"];
+    assert_eq!(metadata["large"], "[trimmed: 70002 bytes]");
+    assert_eq!(metadata["small"], 7);
+    assert_eq!(recorder.events().trimmed, 51);
+}
+
+#[test]
 fn no_more_is_trimmed_than_it_takes() {
     let large = "z".repeat(40_000);
     let (recorder, document, _) = one(64_000, |segment| {

@@ -489,7 +489,8 @@ impl<'a> Members<'a> {
                     Trim::Metadata(bytes) => bytes,
                     Trim::Everything => 0,
                 };
-                if text.len() > largest {
+                // What is as short as a mark, another one perhaps, stays.
+                if text.len() > largest.max(limits::MARK_BYTES) {
                     self.trimmed += 1;
                     json::string(self.out, &json::trimmed(text.len()));
                 } else {

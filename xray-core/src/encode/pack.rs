@@ -360,7 +360,7 @@ fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
     let mut gone = 0;
     for size in sizes.into_iter().rev() {
         // The mark that stays behind takes some of the room.
-        gone += size.saturating_sub(40);
+        gone += size.saturating_sub(limits::MARK_BYTES);
         if gone >= excess {
             return size - 1;
         }

@@ -24,6 +24,11 @@ pub(crate) const FAULTS: &[Fault] = &[Fault {
 
 const LONG: Duration = Duration::from_secs(120);
 const THREADS: u64 = 4;
+/// The first outage, before memory is looked at: the queue holds more then than
+/// is kept for reuse, as it would sooner or later in an hour.
+const FIRST: Duration = Duration::from_secs(1);
+/// The outages after it.
+const SHORT: Duration = Duration::from_millis(200);
 /// Of each thread, for 2,000 a second in all.
 const EVERY: Duration = Duration::from_millis(2);
 
@@ -84,7 +89,7 @@ fn soak(minutes: u64) -> String {
             thread::sleep(Duration::from_secs(1));
             if begun.elapsed() >= restart_at {
                 daemon.stop();
-                thread::sleep(Duration::from_millis(200));
+                thread::sleep(if restarts == 0 { FIRST } else { SHORT });
                 daemon.restart().expect("its port is free");
                 restart_at += time / 10;
                 restarts += 1;
