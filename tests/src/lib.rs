@@ -193,3 +193,19 @@ pub fn rejoin<'a>(
     }
     tree
 }
+
+/// Segments with 1 to 20 subsegments; how many of both.
+pub fn record(recorder: &Recorder, seed: u64, segments: u64) -> u64 {
+    let mut random = Random::new(seed);
+    let mut entities = 0;
+    for _ in 0..segments {
+        let segment = recorder.begin_segment("shop");
+        let children = 1 + random.below(20);
+        for _ in 0..children {
+            segment.begin_subsegment("part").close();
+        }
+        segment.close();
+        entities += 1 + children;
+    }
+    entities
+}

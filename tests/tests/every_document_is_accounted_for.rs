@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use xray_core::{Loss, Pace, Recorder};
 use xray_local::Daemon;
-use xray_tests::{Random, accepted, balance, delivered, sends_to};
+use xray_tests::{Random, accepted, balance, delivered, record, sends_to};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -21,22 +21,7 @@ const LONG: Duration = Duration::from_secs(30);
 fn load(recorder: &Recorder, threads: u64, segments: u64) -> u64 {
     std::thread::scope(|scope| {
         let all: Vec<_> = (1..=threads)
-            .map(|seed| {
-                scope.spawn(move || {
-                    let mut random = Random::new(seed);
-                    let mut entities = 0;
-                    for _ in 0..segments {
-                        let segment = recorder.begin_segment("shop");
-                        let children = 1 + random.below(20);
-                        for _ in 0..children {
-                            segment.begin_subsegment("part").close();
-                        }
-                        segment.close();
-                        entities += 1 + children;
-                    }
-                    entities
-                })
-            })
+            .map(|seed| scope.spawn(move || record(recorder, seed, segments)))
             .collect();
         all.into_iter().map(|thread| thread.join().unwrap()).sum()
     })

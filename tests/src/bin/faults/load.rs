@@ -5,9 +5,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xray_core::{Documents, Loss, Pace, Recorder};
+use xray_core::{Documents, Loss, Pace};
 use xray_local::Daemon;
-use xray_tests::{Random, balance, delivered, nobody, sends_to};
+use xray_tests::{balance, delivered, nobody, record, sends_to};
 
 use crate::{Fault, process};
 
@@ -83,22 +83,6 @@ fn full_load(segments: u64) -> String {
         documents.created,
         lost(&documents)
     )
-}
-
-/// Segments with 1 to 20 subsegments; how many of both.
-fn record(recorder: &Recorder, seed: u64, segments: u64) -> u64 {
-    let mut random = Random::new(seed);
-    let mut entities = 0;
-    for _ in 0..segments {
-        let segment = recorder.begin_segment("shop");
-        let children = 1 + random.below(20);
-        for _ in 0..children {
-            segment.begin_subsegment("part").close();
-        }
-        segment.close();
-        entities += 1 + children;
-    }
-    entities
 }
 
 fn queue_overflow(segments: u64) -> String {
