@@ -11,8 +11,16 @@ use std::time::{Duration, Instant};
 use xray_core::document::Document;
 use xray_core::{Always, Documents, Recorder, RecorderBuilder};
 
-/// What stands before each document.
-pub const DATAGRAM_HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
+const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}";
+
+/// The document behind the header line, which blanks may end.
+pub fn document_of(datagram: &[u8]) -> Option<&[u8]> {
+    let mut rest = datagram.strip_prefix(HEADER)?;
+    while let Some(behind) = rest.strip_prefix(b" ") {
+        rest = behind;
+    }
+    rest.strip_prefix(b"\n")
+}
 
 /// Fails unless both ledgers balance and nothing is open, queued or listed as
 /// alive. What another thread is about to book is waited for.
@@ -127,9 +135,7 @@ impl Daemon {
     /// When none comes, or it is not framed as the daemon has it.
     pub fn document(&self) -> io::Result<Document> {
         let datagram = self.datagram()?;
-        let json = datagram
-            .strip_prefix(DATAGRAM_HEADER)
-            .ok_or_else(|| io::Error::other("no header line"))?;
+        let json = document_of(&datagram).ok_or_else(|| io::Error::other("no header line"))?;
         Ok(Document::from_json(json)?)
     }
 

@@ -14,12 +14,12 @@ use xray_core::{
     SegmentId, Sql, Tally, TraceHeader, TraceId,
 };
 use xray_local::{Daemon, Received, check_document};
-use xray_tests::{DATAGRAM_HEADER, accepted, balance, sends_to};
+use xray_tests::{accepted, balance, document_of, sends_to};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn body(received: &Received) -> Value {
-    let json = received.bytes.strip_prefix(DATAGRAM_HEADER).unwrap();
+    let json = document_of(&received.bytes).unwrap();
     serde_json::from_slice(json).unwrap()
 }
 
@@ -340,7 +340,7 @@ fn names_and_keys_are_cut_between_characters() {
         assert!(recorder.flush(LONG).wait().is_complete());
         sent += 1;
         let received = accepted(&daemon, sent);
-        let bytes = &received.last().unwrap().bytes[DATAGRAM_HEADER.len()..];
+        let bytes = document_of(&received.last().unwrap().bytes).unwrap();
         let raw = std::str::from_utf8(bytes).unwrap();
         let harmless = |c: char| !c.is_control() && !"\u{202e}\u{2066}\u{2069}".contains(c);
         assert!(raw.chars().all(harmless), "{raw:?}");

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use xray_core::{Loss, Pace, Recorder};
-use xray_tests::{DATAGRAM_HEADER, Daemon, balance, nobody, sends_to};
+use xray_tests::{Daemon, balance, document_of, nobody, sends_to};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -23,7 +23,7 @@ fn a_document_stands_behind_the_header_line() {
     let id = segment.id().unwrap().to_string();
     segment.close();
     let datagram = daemon.datagram().unwrap();
-    let json = datagram.strip_prefix(DATAGRAM_HEADER).unwrap();
+    let json = document_of(&datagram).unwrap();
     assert!(!json.contains(&b'\n'));
     let document = xray_core::document::Document::from_json(json).unwrap();
     assert_eq!((document.name.as_str(), &document.id), ("shop", &id));

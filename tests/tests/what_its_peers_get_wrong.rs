@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use xray_core::{Loss, Recorder, Sampled, TraceHeader, current};
 use xray_local::Document;
-use xray_tests::{DATAGRAM_HEADER, Daemon, accepted, balance, nobody, rejoin, sends_to};
+use xray_tests::{Daemon, accepted, balance, document_of, nobody, rejoin, sends_to};
 
 const LONG: Duration = Duration::from_secs(20);
 const ROOT: &str = "1-66f2a1c0-0123456789abcdef01234567";
@@ -153,7 +153,7 @@ fn read_now_and_then(daemon: &UdpSocket, enough: impl Fn(usize) -> bool) -> Opti
         }
         let mut datagram = [0; 65_536];
         while let Ok(bytes) = daemon.recv(&mut datagram) {
-            let json = datagram[..bytes].strip_prefix(DATAGRAM_HEADER).unwrap();
+            let json = document_of(&datagram[..bytes]).unwrap();
             documents.push(Document::from_json(json).unwrap());
             came = Instant::now();
         }

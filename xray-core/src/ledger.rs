@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::guard::guarded;
+use crate::report::{Report, report};
 
 /// Why an entity was dropped or a document lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,10 +124,6 @@ impl Ledger {
         self.begun.subtract(entities); // `entities()` counts unsampled ones as begun
     }
 
-    pub(crate) fn write_entities(&self, entities: u64) {
-        self.written.add(entities);
-    }
-
     pub(crate) fn drop_entities(&self, reason: Loss, entities: u64) {
         self.dropped[reason as usize].add(entities);
     }
@@ -142,14 +139,28 @@ impl Ledger {
         self.queued.subtract(documents);
     }
 
-    pub(crate) fn send_document(&self) {
-        self.sent.add(1);
-        self.queued.subtract(1);
+    /// Books documents with the entities in them.
+    pub(crate) fn decide(&self, documents: u64, entities: u64, verdict: Result<(), Loss>) {
+        match verdict {
+            Ok(()) => {
+                self.written.add(entities);
+                self.sent.add(documents);
+                self.queued.subtract(documents);
+            }
+            Err(reason) => self.lose(reason, documents, entities),
+        }
     }
 
-    pub(crate) fn lose_document(&self, reason: Loss) {
-        self.lost[reason as usize].add(1);
-        self.queued.subtract(1);
+    /// Books documents as lost, with the entities in them.
+    pub(crate) fn lose(&self, reason: Loss, documents: u64, entities: u64) {
+        if entities > 0 {
+            self.drop_entities(reason, entities);
+        }
+        if documents > 0 {
+            self.lost[reason as usize].add(documents);
+            self.queued.subtract(documents);
+            report(Report::Lost, &format_args!("a document is lost: {reason}"));
+        }
     }
 
     /// A document that was booked as sent was refused, as was heard too late.
@@ -367,7 +378,7 @@ mod tests {
         for (times, reason) in Loss::ALL.into_iter().enumerate() {
             for _ in 0..=times {
                 ledger.create_documents(1);
-                ledger.lose_document(reason);
+                ledger.lose(reason, 1, 0);
             }
         }
         let documents = ledger.documents();
@@ -382,8 +393,8 @@ mod tests {
     fn the_json_line_names_each_reason_that_occurred() {
         let ledger = Ledger::default();
         ledger.create_documents(3);
-        ledger.send_document();
-        ledger.lose_document(Loss::Refused);
+        ledger.decide(1, 0, Ok(()));
+        ledger.decide(1, 0, Err(Loss::Refused));
         assert_eq!(
             ledger.documents().to_json(),
             r#"{"created":3,"sent":1,"lost":{"refused":1}}"#

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::sender::{Sender, Waits};
+use super::sender::{Outbox, Sender, Waits};
 use super::way::Settings;
 use super::{Emitter, Flush, Piece};
-use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::process;
 use crate::sync::Mutex;
@@ -14,8 +13,8 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// What is closed before the daemon's name is resolved waits so long for it,
 /// from the start: a name that is not served costs a process this much, once.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Packers kept for threads to come.
-const PACKERS: usize = 8;
+/// Kept for threads to come.
+const OUTBOXES: usize = 8;
 
 /// Sends before `close` returns; waits for nothing but a name's first answer.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct InlineEmitter {
     patience: Instant,
     /// One for each thread that is sending: packing runs hooks, which may take
     /// their time, or close something themselves.
-    packers: Mutex<Vec<Packer>>,
+    outboxes: Mutex<Vec<Outbox>>,
     is_shut_down: AtomicBool,
 }
 
@@ -36,7 +35,7 @@ impl InlineEmitter {
             sender: Sender::new(address, settings.resolver.clone(), *limit),
             process: process::id(),
             patience: Instant::now() + PATIENCE,
-            packers: Mutex::default(),
+            outboxes: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
         }
     }
@@ -59,13 +58,14 @@ impl Emitter for InlineEmitter {
             piece.lose(Loss::Shutdown);
             return;
         }
-        let kept = self.packers.lock().pop();
-        let mut packer = kept.unwrap_or_default();
+        let kept = self.outboxes.lock().pop();
+        let mut outbox = kept.unwrap_or_default();
         self.sender.wait_for_address(self.patience);
-        self.sender.send(&mut packer, piece, &mut Waits::Never);
-        let mut packers = self.packers.lock();
-        if packers.len() < PACKERS {
-            packers.push(packer);
+        self.sender.send(&mut outbox, piece, &mut Waits::Never);
+        self.sender.send_bundle(&mut outbox, &mut Waits::Never);
+        let mut outboxes = self.outboxes.lock();
+        if outboxes.len() < OUTBOXES {
+            outboxes.push(outbox);
         }
     }
 

@@ -4,8 +4,10 @@
 //! never block the thread that closes a segment; the one that sends there does
 //! so on purpose.
 
+mod bundle;
 pub(crate) mod capture;
 mod flush;
+mod gso;
 pub(crate) mod hook;
 mod inline;
 mod pace;

@@ -70,7 +70,7 @@ impl Bucket {
         }
     }
 
-    /// How long to wait before a datagram of `bytes` may follow.
+    /// How long to wait before what takes so many [`kernel_bytes`] may follow.
     pub(super) fn take(&mut self, bytes: usize, hurry: bool, now: Instant) -> Duration {
         let Some(limits) = self.pace.0 else {
             return Duration::ZERO;
@@ -81,7 +81,7 @@ impl Bucket {
         });
         self.filled = Some(now);
         self.level = (self.level + passed * rate).min(limits.burst as f64);
-        self.level -= kernel_bytes(bytes) as f64;
+        self.level -= bytes as f64;
         if self.level >= 0.0 {
             Duration::ZERO
         } else {
@@ -90,10 +90,15 @@ impl Bucket {
     }
 }
 
-/// What a datagram takes of the receiver's buffer, bookkeeping included, as
-/// found by filling one on Linux.
-fn kernel_bytes(bytes: usize) -> usize {
-    bytes + if bytes > 2_000 { 4_096 } else { 1_280 }
+/// What `count` datagrams that are sent at once, each of `bytes`, take of the
+/// receiver's buffer, bookkeeping included, as found by filling one on Linux.
+pub(super) fn kernel_bytes(bytes: usize, count: usize) -> usize {
+    let each = match bytes {
+        _ if count > 1 => 1_152,
+        ..=2_000 => 1_280,
+        _ => 4_096,
+    };
+    (bytes + each) * count
 }
 
 #[cfg(test)]
@@ -106,7 +111,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(bucket.take(50_000, false, now), Duration::ZERO);
         let wait = bucket.take(50_000, false, now);
-        let expected = (2.0 * 54_096.0 - 65_536.0) / 1e6;
+        let expected = (2.0 * 50_000.0 - 65_536.0) / 1e6;
         assert!((wait.as_secs_f64() - expected).abs() < 1e-9, "{wait:?}");
         let later = now + Duration::from_secs(1);
         assert_eq!(bucket.take(50_000, false, later), Duration::ZERO);

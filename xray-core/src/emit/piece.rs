@@ -13,7 +13,6 @@ use crate::limits;
 use crate::record::trace::Trace;
 use crate::record::{NodeIndex, Record, State};
 use crate::recorder::Common;
-use crate::report::{Report, report};
 
 /// A finished piece of one trace: a segment with what is closed below it, or
 /// subtrees that closed before or after it. Not serialised yet: that is done by
@@ -182,57 +181,50 @@ impl Piece {
         }
     }
 
-    /// Books entities as they leave, unless they are still open.
-    fn book_entities(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        if !matches!(self.purpose, Purpose::Finished) {
-            return;
-        }
-        self.unwritten -= entities;
-        match verdict {
-            Ok(()) => self.common.ledger.write_entities(entities),
-            Err(reason) => self.common.ledger.drop_entities(reason, entities),
-        }
-    }
-
     /// Books that this many documents are to come: more than was thought are
     /// created, fewer are lost, as their entities were too large.
     pub(crate) fn expect(&mut self, documents: u64) {
         let ledger = &self.common.ledger;
         ledger.create_documents(documents.saturating_sub(self.undecided));
         for _ in documents..self.undecided {
-            ledger.lose_document(Loss::TooLarge);
+            ledger.lose(Loss::TooLarge, 1, 0);
         }
         self.undecided = documents;
     }
 
+    /// Lets go of a document: whoever has it books it, with as many of its
+    /// entities as are returned. Those that are still open are not booked.
+    pub(crate) fn hand_over(&mut self, entities: u64) -> u64 {
+        self.undecided -= 1;
+        self.hand_over_entities(entities)
+    }
+
+    fn hand_over_entities(&mut self, entities: u64) -> u64 {
+        if !matches!(self.purpose, Purpose::Finished) {
+            return 0;
+        }
+        self.unwritten -= entities;
+        entities
+    }
+
     /// Books one document with its entities.
     pub(crate) fn decide(&mut self, entities: u64, verdict: Result<(), Loss>) {
-        self.undecided -= 1;
-        self.book_entities(entities, verdict);
-        match verdict {
-            Ok(()) => self.common.ledger.send_document(),
-            Err(reason) => {
-                self.common.ledger.lose_document(reason);
-                report(Report::Lost, &format_args!("a document is lost: {reason}"));
-            }
-        }
+        let entities = self.hand_over(entities);
+        self.common.ledger.decide(1, entities, verdict);
     }
 
     /// Books everything that is left as lost.
     pub(crate) fn lose(&mut self, reason: Loss) {
-        if self.undecided > 0 {
-            report(Report::Lost, &format_args!("a document is lost: {reason}"));
-        }
-        for _ in 0..std::mem::take(&mut self.undecided) {
-            self.common.ledger.lose_document(reason);
-        }
-        self.book_entities(self.unwritten, Err(reason));
+        let documents = std::mem::take(&mut self.undecided);
+        let entities = self.hand_over_entities(self.unwritten);
+        self.common.ledger.lose(reason, documents, entities);
     }
 
     /// An entity that no document can hold.
     pub(crate) fn drop_entity(&mut self, index: NodeIndex, reason: Loss) {
         self.settle(index);
-        self.book_entities(1, Err(reason));
+        let entities = self.hand_over_entities(1);
+        self.common.ledger.drop_entities(reason, entities);
     }
 
     /// So many values of an entity were trimmed, those of before included.

@@ -48,10 +48,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// One piece is done with, whole unless the time was over.
-    pub(super) fn finish(&mut self, in_time: bool) {
-        self.finished += 1;
-        self.left += u64::from(!in_time);
+    /// Pieces are done with, whole unless the time was over.
+    pub(super) fn finish(&mut self, pieces: u64, in_time: bool) {
+        self.finished += pieces;
+        self.left += if in_time { 0 } else { pieces };
     }
 
     /// Whether to send faster, as what comes next would be lost.
@@ -394,9 +394,9 @@ mod loom {
             spawn(move || {
                 let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
                 while queue.take(&mut batch, &mut progress, None) == Next::Send {
-                    finish(&queue, &mut batch, &mut progress, |mut piece, _| {
+                    finish(&queue, &mut batch, &mut progress, |mut piece, progress| {
                         piece.decide(0, Ok(()));
-                        true
+                        progress.finish(1, true);
                     });
                 }
                 queue.end();

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::Piece;
+use super::bundle::{self, Bundle};
 use super::pace::Bucket;
 use super::queue::{Progress, Queue};
 use super::resolve::Resolver;
-use super::udp::{Attempt, Udp};
+use super::udp::{Attempt, Load, Udp};
 use crate::daemon_address::DaemonAddress;
-use crate::encode::pack::Packer;
-use crate::ledger::Loss;
+use crate::encode::pack::{Packed, Packer};
+use crate::ledger::{Ledger, Loss};
 use crate::limits;
 use crate::report::{Report, report};
 use crate::sync::Mutex;
@@ -21,10 +22,17 @@ const PROBE_MAX: Duration = Duration::from_secs(1);
 /// Attempts, a millisecond apart, while the socket's buffer is full.
 const FULL_ATTEMPTS: u32 = 100;
 
-/// The way to the daemon. Whoever sends brings a packer of his own.
+/// What whoever sends has of his own.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    packer: Packer,
+    bundle: Bundle,
+}
+
+/// The way to the daemon.
 #[derive(Debug)]
 pub(super) struct Sender {
-    /// Locked for one datagram at a time, and by nobody who runs hooks, writes a
+    /// Locked for one call at a time, and by nobody who runs hooks, writes a
     /// log line or waits.
     udp: Mutex<Udp>,
     /// Lowered where the network takes less.
@@ -58,56 +66,105 @@ impl Sender {
         self.udp.lock().wait_for_address(until);
     }
 
-    /// Packs and sends; `false` when a shutdown's time was over before.
-    pub(super) fn send(
-        &self,
-        packer: &mut Packer,
-        mut piece: Piece,
-        waits: &mut Waits<'_>,
-    ) -> bool {
+    /// Packs and sends. What is small waits in the bundle for what follows, until
+    /// `send_bundle`.
+    pub(super) fn send(&self, outbox: &mut Outbox, mut piece: Piece, waits: &mut Waits<'_>) {
+        let Outbox { packer, bundle } = outbox;
         let mut limit = self.limit.load(Ordering::Relaxed);
         packer.plan(&mut piece, limit);
-        while let Some(packed) = packer.next(&piece) {
-            let (entities, bytes) = (packed.entities, packed.datagram.len());
-            let verdict = match packed.hooked {
-                Err(reason) => Err(reason),
-                Ok(()) if !waits.pace(bytes) => Err(Loss::Shutdown),
-                Ok(()) => {
-                    match self.deliver(packed.datagram, &piece, waits) {
-                        // The network takes less than was thought: pack again.
-                        Err(Loss::TooLarge) if limit > limits::DOCUMENT_BYTES_MIN => {
-                            let half = bytes / 2;
-                            limit = half.clamp(limits::DOCUMENT_BYTES_MIN, limit - 1);
-                            self.limit.fetch_min(limit, Ordering::Relaxed);
-                            packer.plan(&mut piece, limit);
-                            continue;
-                        }
-                        verdict => verdict,
-                    }
-                }
-            };
+        while let Some(Packed {
+            datagram,
+            entities,
+            hooked,
+        }) = packer.next(&piece)
+        {
+            if hooked.is_err() {
+                piece.decide(entities, hooked);
+                packer.advance(&mut piece);
+                continue;
+            }
+            let joins = datagram.len() <= bundle::LONGEST && self.udp.lock().joins();
+            let mut verdict = Ok(());
+            if !(joins && bundle.has_room(datagram.len())) {
+                verdict = self.send_rest(bundle, waits);
+            }
+            if joins && verdict.is_ok() {
+                let entities = piece.hand_over(entities);
+                bundle.push(&piece.common, datagram, entities);
+                packer.advance(&mut piece);
+                continue;
+            }
+            if verdict.is_ok() {
+                verdict = self.deliver(Load::One(datagram), &piece.common.ledger, waits);
+            }
+            if verdict == Err(Loss::TooLarge) && limit > limits::DOCUMENT_BYTES_MIN {
+                // The network takes less than was thought: pack again.
+                let half = datagram.len() / 2;
+                limit = half.clamp(limits::DOCUMENT_BYTES_MIN, limit - 1);
+                self.limit.fetch_min(limit, Ordering::Relaxed);
+                packer.plan(&mut piece, limit);
+                continue;
+            }
             piece.decide(entities, verdict);
             if verdict == Err(Loss::Shutdown) {
                 // Its time is over: the rest goes the same way, at once.
                 piece.lose(Loss::Shutdown);
-                return false;
+                waits.finish(1, false);
+                return;
             }
             packer.advance(&mut piece);
         }
-        true
+        if !bundle.close_piece() {
+            waits.finish(1, true);
+        }
     }
 
-    /// Sends one datagram. While nobody listens it is held, as long as that is
-    /// worth it, and the queue takes what comes meanwhile.
-    fn deliver(&self, datagram: &[u8], piece: &Piece, waits: &mut Waits<'_>) -> Result<(), Loss> {
+    /// Sends what waits in the bundle.
+    pub(super) fn send_bundle(&self, outbox: &mut Outbox, waits: &mut Waits<'_>) {
+        // That the time is over is known to whoever asks next.
+        let _ = self.send_rest(&mut outbox.bundle, waits);
+    }
+
+    /// Empties the bundle; an error if the time of a shutdown was over before.
+    fn send_rest(&self, bundle: &mut Bundle, waits: &mut Waits<'_>) -> Result<(), Loss> {
+        let mut in_time = true;
+        while let Some(ledger) = bundle.ledger() {
+            let joins = bundle.len() > 1 && self.udp.lock().joins();
+            let (load, count) = if joins {
+                (Load::All(bundle), bundle.len())
+            } else {
+                (Load::One(bundle.first()), 1)
+            };
+            let verdict = if in_time {
+                self.deliver(load, ledger, waits)
+            } else {
+                Err(Loss::Shutdown)
+            };
+            if joins && verdict == Err(Loss::TooLarge) {
+                continue; // one by one from now on
+            }
+            in_time = verdict != Err(Loss::Shutdown);
+            bundle.decide(count, verdict);
+        }
+        waits.finish(bundle.clear(), in_time);
+        if in_time { Ok(()) } else { Err(Loss::Shutdown) }
+    }
+
+    /// Sends with one call, when its turn has come. While nobody listens it is
+    /// held, as long as that is worth it, and the queue takes what comes
+    /// meanwhile.
+    fn deliver(&self, load: Load<'_>, ledger: &Ledger, waits: &mut Waits<'_>) -> Result<(), Loss> {
+        if !waits.pace(load.kernel_bytes()) {
+            return Err(Loss::Shutdown);
+        }
         let mut probe = PROBE_MIN;
         let mut full = 0;
         loop {
-            let attempt = self.udp.lock().send(datagram);
+            let attempt = self.udp.lock().send(load);
             let (pause, reason) = match attempt {
                 Attempt::Sent => return Ok(()),
                 Attempt::SentAfterRefusal => {
-                    piece.common.ledger.refuse_sent_document();
+                    ledger.refuse_sent_document();
                     return Ok(());
                 }
                 Attempt::TooLarge => return Err(Loss::TooLarge),
@@ -141,6 +198,13 @@ enum Hold {
 }
 
 impl Waits<'_> {
+    /// So many pieces are done with, whole unless the time was over.
+    fn finish(&mut self, pieces: u64, in_time: bool) {
+        if let Self::Thread(_, progress, _) = self {
+            progress.finish(pieces, in_time);
+        }
+    }
+
     /// Waits until a datagram may follow; `false` when the time is over.
     fn pace(&mut self, bytes: usize) -> bool {
         let Self::Thread(queue, progress, bucket) = self else {
@@ -210,7 +274,7 @@ mod tests {
         let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
         sender.udp.lock().takes = TAKES;
         let piece = kept.0.lock().unwrap().pop().unwrap();
-        assert!(sender.send(&mut Packer::default(), piece, &mut Waits::Never));
+        sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
         assert!(sender.limit.load(Ordering::Relaxed) < limits::DOCUMENT_BYTES);
         assert_eq!(recorder.events().trimmed, 2);
         assert_eq!(recorder.entities().written, 5);
@@ -249,13 +313,13 @@ mod tests {
         let address = socket.local_addr().unwrap().into();
         let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
         sender.udp.lock().takes = TAKES;
-        let mut packer = Packer::default();
+        let mut outbox = Outbox::default();
         let mut seen = BTreeSet::new();
         let mut adapted = None;
         for piece in std::mem::take(&mut *kept.0.lock().unwrap()) {
             let before = recorder.documents().sent;
             // Inline: what does not go at once is lost.
-            assert!(sender.send(&mut packer, piece, &mut Waits::Never));
+            sender.send(&mut outbox, piece, &mut Waits::Never);
             // Found out with the first datagram, and never again.
             let limit = sender.limit.load(Ordering::Relaxed);
             assert_eq!(*adapted.get_or_insert(limit), limit);

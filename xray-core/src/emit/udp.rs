@@ -8,8 +8,28 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
+use super::bundle::Bundle;
 use super::resolve::{Host, Resolver};
+use super::{gso, pace};
 use crate::daemon_address::DaemonAddress;
+
+/// What one call sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Load<'a> {
+    One(&'a [u8]),
+    /// All that are left of it, where [`Udp::joins`].
+    All(&'a Bundle),
+}
+
+impl Load<'_> {
+    /// What it takes of the receiver's buffer.
+    pub(super) fn kernel_bytes(self) -> usize {
+        match self {
+            Self::One(datagram) => pace::kernel_bytes(datagram.len(), 1),
+            Self::All(bundle) => bundle.kernel_bytes(),
+        }
+    }
+}
 
 /// What came of one attempt to send.
 #[derive(Debug)]
@@ -19,7 +39,7 @@ pub(super) enum Attempt {
     SentAfterRefusal,
     /// Nobody listens: this datagram was refused.
     Refused,
-    /// Larger than the network takes.
+    /// More than the network takes with one call.
     TooLarge,
     /// The socket's own buffer is full.
     Full,
@@ -45,6 +65,8 @@ pub(super) struct Udp {
 struct Socket {
     socket: UdpSocket,
     is_loopback: bool,
+    /// Whether it takes many datagrams with one call.
+    joins: bool,
 }
 
 impl Udp {
@@ -68,18 +90,28 @@ impl Udp {
         self.host.wait(until);
     }
 
+    /// Whether many datagrams may leave with one call. Only over loopback,
+    /// where one datagram is never too large.
+    pub(super) fn joins(&self) -> bool {
+        #[cfg(test)]
+        if self.takes != usize::MAX {
+            return false;
+        }
+        self.socket.as_ref().is_some_and(|socket| socket.joins)
+    }
+
     /// Tries each address of the host once, from the one that served last.
-    pub(super) fn send(&mut self, datagram: &[u8]) -> Attempt {
+    pub(super) fn send(&mut self, load: Load<'_>) -> Attempt {
         if self.host.refresh() {
             (self.at, self.socket) = (0, None);
         }
         #[cfg(test)]
-        if datagram.len() > self.takes {
+        if matches!(load, Load::One(datagram) if datagram.len() > self.takes) {
             return Attempt::TooLarge;
         }
         let mut attempt = Attempt::NoAddress;
         for _ in 0..self.host.addresses().len() {
-            attempt = self.send_here(datagram);
+            attempt = self.send_here(load);
             match attempt {
                 Attempt::Refused | Attempt::Failed | Attempt::NoSocket => self.move_on(),
                 Attempt::SentAfterRefusal => {
@@ -103,14 +135,14 @@ impl Udp {
         }
     }
 
-    fn send_here(&mut self, datagram: &[u8]) -> Attempt {
+    fn send_here(&mut self, load: Load<'_>) -> Attempt {
         if self.socket.is_none() {
             self.socket = Socket::open(self.host.addresses()[self.at]).ok();
         }
-        let Some(socket) = &self.socket else {
+        let Some(socket) = &mut self.socket else {
             return Attempt::NoSocket;
         };
-        socket.send(datagram).unwrap_or_else(|_| {
+        socket.send(load).unwrap_or_else(|_| {
             self.socket = None; // begin anew with the next datagram
             Attempt::Failed
         })
@@ -126,16 +158,23 @@ impl Socket {
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(address)?;
         socket.set_nonblocking(true)?;
+        let is_loopback = address.ip().is_loopback();
         Ok(Self {
+            joins: is_loopback && gso::is_supported(&socket),
             socket,
-            is_loopback: address.ip().is_loopback(),
+            is_loopback,
         })
     }
 
-    fn send(&self, datagram: &[u8]) -> io::Result<Attempt> {
+    fn send(&mut self, load: Load<'_>) -> io::Result<Attempt> {
         let mut earlier_refused = false;
         loop {
-            match self.socket.send(datagram) {
+            let sent = match load {
+                Load::One(datagram) => self.socket.send(datagram).map(|_| ()),
+                Load::All(_) if !self.joins => return Ok(Attempt::TooLarge),
+                Load::All(bundle) => gso::send(&self.socket, bundle),
+            };
+            match sent {
                 Ok(_) if self.is_loopback => {
                     return Ok(match self.socket.take_error()? {
                         Some(error) if is_refusal(&error) => Attempt::Refused,
@@ -152,6 +191,8 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Attempt::Full);
                 }
+                // Whatever is the matter, each alone will show it.
+                Err(_) if matches!(load, Load::All(_)) => self.joins = false,
                 Err(error) if is_too_large(&error) => return Ok(Attempt::TooLarge),
                 Err(error) => return Err(error),
             }

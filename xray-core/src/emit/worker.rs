@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::pace::Bucket;
 use super::queue::{Next, Progress, Queue};
-use super::sender::{Sender, Waits};
+use super::sender::{Outbox, Sender, Waits};
 use super::way::Settings;
 use super::{Emitter, Flush, Piece};
-use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::process;
 use crate::recorder::{Core, Recorder};
@@ -37,14 +36,16 @@ impl WorkerEmitter {
         thread.spawn(move || {
             let queue = &of_thread.0;
             let mut bucket = Bucket::new(pace);
-            let mut packer = Packer::default();
+            let mut outbox = Outbox::default();
             let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
             let mut looked = Instant::now();
             while queue.take(&mut batch, &mut progress, watched.interval()) == Next::Send {
                 finish(queue, &mut batch, &mut progress, |piece, progress| {
                     let mut waits = Waits::Thread(queue, progress, &mut bucket);
-                    sender.send(&mut packer, piece, &mut waits)
+                    sender.send(&mut outbox, piece, &mut waits);
                 });
+                let mut waits = Waits::Thread(queue, &mut progress, &mut bucket);
+                sender.send_bundle(&mut outbox, &mut waits);
                 if watched
                     .interval()
                     .is_some_and(|interval| looked.elapsed() >= interval)
@@ -59,21 +60,20 @@ impl WorkerEmitter {
     }
 }
 
-/// Sends what was taken; `send` says whether there was time for it.
+/// Gives what was taken to `send`, which says when it is done with.
 pub(super) fn finish(
     queue: &Queue,
     batch: &mut VecDeque<Piece>,
     progress: &mut Progress,
-    mut send: impl FnMut(Piece, &mut Progress) -> bool,
+    mut send: impl FnMut(Piece, &mut Progress),
 ) {
     while let Some(mut piece) = batch.pop_front() {
-        let in_time = if queue.is_over(progress) {
+        if queue.is_over(progress) {
             piece.lose(Loss::Shutdown); // not worth packing any more
-            false
+            progress.finish(1, false);
         } else {
-            send(piece, progress)
-        };
-        progress.finish(in_time);
+            send(piece, progress);
+        }
     }
 }
 

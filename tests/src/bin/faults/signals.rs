@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use xray_tests::{DATAGRAM_HEADER, Random, balance, delivered, nobody, sends_to};
+use xray_tests::{Random, balance, delivered, document_of, nobody, sends_to};
 
 use crate::{Fault, process};
 
@@ -49,7 +49,7 @@ pub(crate) fn receive(words: &[String]) {
     let mut datagram = vec![0; 65_536];
     loop {
         let bytes = socket.recv(&mut datagram).expect("a datagram");
-        let Some(document) = datagram[..bytes].strip_prefix(DATAGRAM_HEADER) else {
+        let Some(document) = document_of(&datagram[..bytes]) else {
             continue;
         };
         let found = document.windows(6).position(|text| text == b"\"id\":\"");
