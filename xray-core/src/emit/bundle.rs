@@ -18,9 +18,9 @@ use crate::recorder::Common;
 pub(super) const DATAGRAMS: usize = 64;
 /// What is longer leaves alone: there is little to win.
 pub(super) const LONGEST: usize = 8 << 10;
-/// Bytes of the receiver's buffer that one call may take, as bursts do by
-/// default.
-const BURST: usize = 64 << 10;
+/// Bytes of the receiver's buffer that one call may take, whatever the pace: a
+/// third of the default one.
+const KERNEL_BYTES: usize = 64 << 10;
 
 const HEADER: usize = DATAGRAM_HEADER.len() - 1;
 
@@ -62,13 +62,13 @@ impl Bundle {
         self.parts.len() - self.decided
     }
 
-    /// Whether a datagram of `bytes` may be added: within what one call takes,
-    /// and with blanks for at most a third of all.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
+    /// Whether a datagram of `bytes` may be added: within what one call takes
+    /// and a burst allows, and with blanks for at most a third of all.
+    pub(super) fn has_room(&self, bytes: usize, burst: usize) -> bool {
         let (count, longest) = (self.parts.len() + 1, self.longest.max(bytes));
         self.is_empty()
             || count <= DATAGRAMS
-                && pace::kernel_bytes(longest, count) <= BURST
+                && pace::kernel_bytes(longest, count) <= burst.min(KERNEL_BYTES)
                 && longest * count * 2 <= (self.bytes.len() + bytes) * 3
     }
 
@@ -152,5 +152,95 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         self.decide(self.len(), Err(Loss::Discarded));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::Documents;
+
+    fn datagram(bytes: usize) -> Vec<u8> {
+        let mut datagram = DATAGRAM_HEADER.to_vec();
+        datagram.resize(DATAGRAM_HEADER.len() + bytes, b'd');
+        datagram
+    }
+
+    fn books(common: &Common) -> Documents {
+        let books = common.ledger.documents();
+        assert!(books.is_balanced(), "{books:?}");
+        books
+    }
+
+    proptest! {
+        /// What is joined falls apart into what was put in, blanks apart, and
+        /// stays within the bounds of one call.
+        #[test]
+        fn what_is_joined_falls_apart_again(
+            sizes in prop::collection::vec(0..LONGEST - 64, 1..200),
+            alike in prop::option::of(1..64_usize),
+        ) {
+            let common = Arc::default();
+            let mut bundle = Bundle::default();
+            let mut put = Vec::new();
+            for size in sizes {
+                // Lengths that lie close together fill a bundle.
+                let datagram = datagram(alike.map_or(size, |alike| 300 + size % alike));
+                if !bundle.has_room(datagram.len(), usize::MAX) {
+                    break;
+                }
+                bundle.push(&common, &datagram, 0);
+                put.push(datagram);
+            }
+            prop_assert!(bundle.len() == put.len() && (1..=DATAGRAMS).contains(&put.len()));
+            prop_assert!(bundle.len() == 1 || bundle.kernel_bytes() <= KERNEL_BYTES);
+            let mut slices = [IoSlice::new(&[]); 2 * DATAGRAMS];
+            let each = bundle.joined(&mut slices);
+            let joined = slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<_>>();
+            let bytes: usize = put.iter().map(Vec::len).sum();
+            prop_assert!(joined.len() * 2 <= bytes * 3, "{} of {bytes}", joined.len());
+            prop_assert!(joined.len() <= crate::limits::DATAGRAM_BYTES);
+            let parted: Vec<_> = joined.chunks(each).map(|part| {
+                let end = part.iter().position(|byte| *byte == b'\n').unwrap();
+                [part[..end].trim_ascii_end(), &part[end..]].concat()
+            }).collect();
+            prop_assert_eq!(parted, put);
+            common.ledger.create_documents(bundle.len() as u64);
+            bundle.decide(bundle.len(), Ok(()));
+            prop_assert!(books(&common).queued == 0);
+        }
+    }
+
+    #[test]
+    fn a_burst_bounds_a_bundle() {
+        let (common, mut bundle) = (Arc::default(), Bundle::default());
+        assert!(bundle.has_room(8_000, 0), "one is always sent");
+        bundle.push(&common, &datagram(1_000), 0);
+        let two = pace::kernel_bytes(1_030, 2);
+        assert!(bundle.has_room(1_030, two) && !bundle.has_room(1_030, two - 1));
+        common.ledger.create_documents(1);
+        bundle.decide(1, Ok(()));
+    }
+
+    #[test]
+    fn what_is_let_go_of_is_booked() {
+        let common: Arc<Common> = Arc::default();
+        common.ledger.create_documents(3);
+        let mut bundle = Bundle::default();
+        for entities in [1, 2, 4] {
+            bundle.push(&common, &datagram(100), entities);
+        }
+        bundle.decide(1, Ok(()));
+        drop(bundle);
+        let books = books(&common);
+        assert_eq!((books.sent, books.queued), (1, 0));
+        assert_eq!(books.lost[&Loss::Discarded], 2);
+        let entities = common.ledger.entities();
+        assert_eq!(
+            (entities.written, entities.dropped[&Loss::Discarded]),
+            (1, 6)
+        );
     }
 }

@@ -70,6 +70,12 @@ impl Bucket {
         }
     }
 
+    /// What may be sent at once.
+    pub(super) fn burst(&self) -> usize {
+        let burst = self.pace.0.map(|limits| limits.burst);
+        burst.map_or(usize::MAX, |burst| burst.try_into().unwrap_or(usize::MAX))
+    }
+
     /// How long to wait before what takes so many [`kernel_bytes`] may follow.
     pub(super) fn take(&mut self, bytes: usize, hurry: bool, now: Instant) -> Duration {
         let Some(limits) = self.pace.0 else {

@@ -11,14 +11,14 @@ use crate::sync::{Condvar, Mutex};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
-const NAP: Duration = Duration::from_millis(10);
+const NAP: Duration = Duration::from_millis(20);
 /// Naps without work before the thread sleeps until it is woken.
-const NAPS: u32 = if cfg!(loom) { 1 } else { 100 };
+const NAPS: u32 = if cfg!(loom) { 1 } else { 50 };
 /// Pieces taken at once.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 /// Pieces that wake the thread from a nap: soon enough to be packed while they
 /// are in the processor's caches, so many that the call is shared by enough.
-const CROWD: usize = 32;
+const CROWD: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -154,7 +154,7 @@ impl Queue {
         state.pushed += 1;
         let wake = match state.rest {
             Rest::Awake => false,
-            Rest::Nap => state.pieces.len() >= CROWD || self.is_filling(&state, 4),
+            Rest::Nap => self.is_urgent(&state),
             Rest::Sleep => true,
         };
         if wake {
@@ -164,6 +164,14 @@ impl Queue {
         if wake {
             self.work.notify_one();
         }
+    }
+
+    /// Whether the emission thread is not to wait for more pieces.
+    fn is_urgent(&self, state: &State) -> bool {
+        state.pieces.len() >= CROWD
+            || self.is_filling(state, 4)
+            || state.waiting > 0
+            || state.mode != Mode::Open
     }
 
     /// Whether at least one part in `parts` is used.
@@ -186,7 +194,9 @@ impl Queue {
         let mut state = self.state.lock();
         self.tell(&mut state, progress);
         loop {
-            if !state.pieces.is_empty() {
+            // A few wait for more to come: those who leave together cost less.
+            let is_due = naps > 0 || self.is_urgent(&state);
+            if is_due && !state.pieces.is_empty() {
                 progress.hurry = self.is_filling(&state, 2);
                 let count = state.pieces.len().min(BATCH);
                 batch.extend(state.pieces.drain(..count));
@@ -202,7 +212,7 @@ impl Queue {
                 return Next::Send;
             }
             let nap = if naps == NAPS {
-                (state.rest, naps) = (Rest::Sleep, 0);
+                (state.rest, naps) = (Rest::Sleep, 1);
                 left
             } else {
                 (state.rest, naps) = (Rest::Nap, naps + 1);

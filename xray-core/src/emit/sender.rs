@@ -85,7 +85,7 @@ impl Sender {
             }
             let joins = datagram.len() <= bundle::LONGEST && self.udp.lock().joins();
             let mut verdict = Ok(());
-            if !(joins && bundle.has_room(datagram.len())) {
+            if !(joins && bundle.has_room(datagram.len(), waits.burst())) {
                 verdict = self.send_rest(bundle, waits);
             }
             if joins && verdict.is_ok() {
@@ -205,6 +205,14 @@ impl Waits<'_> {
         }
     }
 
+    /// Bytes of the receiver's buffer that may be taken at once.
+    fn burst(&self) -> usize {
+        match self {
+            Self::Thread(_, _, bucket) => bucket.burst(),
+            Self::Never => usize::MAX,
+        }
+    }
+
     /// Waits until a datagram may follow; `false` when the time is over.
     fn pace(&mut self, bytes: usize) -> bool {
         let Self::Thread(queue, progress, bucket) = self else {
@@ -248,6 +256,109 @@ mod tests {
         fn emit(&self, piece: Piece) {
             self.0.lock().unwrap().push(piece);
         }
+    }
+
+    /// Pieces of so many bytes of metadata each, and who is to receive them.
+    fn pieces(sizes: impl IntoIterator<Item = usize>) -> (Recorder, Vec<Piece>) {
+        let kept = Keep::default();
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Always)
+            .emitter(kept.clone())
+            .build()
+            .unwrap();
+        for size in sizes {
+            let segment = recorder.begin_segment("shop");
+            segment.metadata("m", "m".repeat(size));
+        }
+        let pieces = std::mem::take(&mut *kept.0.lock().unwrap());
+        (recorder, pieces)
+    }
+
+    fn listen() -> (UdpSocket, Sender) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let timeout = Some(Duration::from_secs(10));
+        socket.set_read_timeout(timeout).unwrap();
+        let address = socket.local_addr().unwrap().into();
+        let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+        (socket, sender)
+    }
+
+    /// The lengths of datagrams that hold one document each.
+    fn received(socket: &UdpSocket, count: usize) -> Vec<usize> {
+        let mut datagram = vec![0; 65_536];
+        let mut one = || {
+            let bytes = socket.recv(&mut datagram).unwrap();
+            let line = datagram.iter().position(|byte| *byte == b'\n').unwrap();
+            Document::from_json(&datagram[line + 1..bytes]).unwrap();
+            bytes
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn small_documents_leave_together_and_arrive_apart() {
+        let (socket, sender) = listen();
+        let sizes = [500, 500, 520, 560, 7_000, 540, 20_000, 530, 510];
+        let (recorder, pieces) = pieces(sizes);
+        let mut outbox = Outbox::default();
+        for piece in pieces {
+            sender.send(&mut outbox, piece, &mut Waits::Never);
+        }
+        assert_eq!(recorder.documents().queued, 2, "the last two wait");
+        sender.send_bundle(&mut outbox, &mut Waits::Never);
+        let bytes = received(&socket, sizes.len());
+        let mut expected = sizes.map(|size| size + bytes[0] - 500);
+        // The first goes alone, as nothing is known of the socket; then three
+        // together, whose last is the longest. The last two need no blanks.
+        (expected[1], expected[2]) = (expected[3], expected[3]);
+        assert_eq!(bytes, expected);
+        assert_eq!(recorder.documents().sent, sizes.len() as u64);
+        assert_eq!(recorder.entities().written, sizes.len() as u64);
+    }
+
+    /// The kernel refuses what is larger than a datagram may be.
+    #[test]
+    fn what_cannot_leave_together_leaves_one_by_one() {
+        let (socket, sender) = listen();
+        let (recorder, pieces) = pieces([8_000; 9]);
+        let mut outbox = Outbox::default();
+        let mut packer = Packer::default();
+        for mut piece in pieces {
+            packer.plan(&mut piece, limits::DOCUMENT_BYTES);
+            let packed = packer.next(&piece).unwrap();
+            let (datagram, entities) = (packed.datagram, packed.entities);
+            let entities = piece.hand_over(entities);
+            outbox.bundle.push(&piece.common, datagram, entities);
+        }
+        // So that it is known whether the socket takes them together.
+        sender.udp.lock().send(Load::One(outbox.bundle.first()));
+        assert_eq!(sender.udp.lock().joins(), cfg!(target_os = "linux"));
+        sender.send_bundle(&mut outbox, &mut Waits::Never);
+        assert!(!sender.udp.lock().joins());
+        let bytes = received(&socket, 10);
+        assert_eq!(bytes, [bytes[0]; 10]);
+        assert_eq!(recorder.documents().sent, 9);
+        assert_eq!(recorder.entities().written, 9);
+    }
+
+    #[test]
+    fn what_is_refused_together_is_lost_together() {
+        let (socket, sender) = listen();
+        let (recorder, pieces) = pieces([500; 5]);
+        let mut outbox = Outbox::default();
+        for (number, piece) in pieces.into_iter().enumerate() {
+            sender.send(&mut outbox, piece, &mut Waits::Never);
+            if number == 0 {
+                received(&socket, 1);
+            }
+        }
+        drop(socket);
+        sender.send_bundle(&mut outbox, &mut Waits::Never);
+        let books = recorder.documents();
+        assert_eq!((books.sent, books.lost[&Loss::Refused]), (1, 4));
+        assert!(books.is_balanced() && recorder.entities().is_balanced());
     }
 
     /// What is packed again used to be counted again.
