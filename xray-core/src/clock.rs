@@ -88,6 +88,7 @@ impl Anchor {
     }
 }
 
+/// Nanoseconds since the Unix epoch, negative before it.
 pub(crate) fn since_epoch(wall: SystemTime) -> i64 {
     match wall.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => nanos(after),
@@ -96,7 +97,7 @@ pub(crate) fn since_epoch(wall: SystemTime) -> i64 {
 }
 
 /// Saturates after 292 years.
-fn nanos(duration: Duration) -> i64 {
+pub(crate) fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 

@@ -34,7 +34,7 @@ use crate::sampling::{Guarded, LocalRules, Sampler};
 /// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port`, or `tcp:host:port udp:host:port` | [`daemon_address`](Self::daemon_address) |
 /// | `AWS_XRAY_TRACING_NAME` | any text | the name |
 /// | `AWS_XRAY_CONTEXT_MISSING` | `LOG_ERROR`, `IGNORE_ERROR`, `RUNTIME_ERROR` | [`context_missing`](Self::context_missing) |
-/// | `AWS_XRAY_SDK_ENABLED` | `false` | [`enabled(false)`](Self::enabled) |
+/// | `AWS_XRAY_SDK_ENABLED` | `true`, `false` | [`enabled`](Self::enabled) |
 /// | `AWS_XRAY_SDK_DISABLED` | `true` | [`enabled(false)`](Self::enabled) |
 ///
 /// An empty variable counts as unset; a wrong one is skipped, logged, and listed
@@ -224,7 +224,7 @@ impl RecorderBuilder {
 
     /// What may be open at once, against handles that are never closed: traces
     /// in this recorder, and segments and subsegments in one trace. Of too many
-    /// traces the oldest is given up, as `limit_open`; what is begun in a trace
+    /// traces the oldest are given up, a sixteenth at a time, as `limit_open`; what is begun in a trace
     /// that is full is not recorded, as `limit_children`, and what it calls gets
     /// the header of its parent. Traces are counted by threads apart, so where
     /// many begin them at once there may be up to twice as many for a while.
@@ -320,8 +320,6 @@ impl RecorderBuilder {
         Ok(Recorder(core))
     }
 
-    /// A recorder that keeps its documents; there is nothing in it that can
-    /// fail.
     /// A recorder that keeps its documents; there is nothing in it that can
     /// fail.
     pub(crate) fn captured(self, capture: Capture) -> Recorder {

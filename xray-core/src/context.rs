@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
+use crate::TraceId;
+use crate::clock::Clock;
 use crate::entity::{Entity, Inner, Unsampled};
 use crate::entropy::{Entropy, IdSequence};
 use crate::header::{Sampled, TraceHeader};
@@ -70,17 +72,12 @@ pub(crate) fn suppression() -> Option<Entity> {
 
 pub(crate) fn suppressed_entity() -> Entity {
     let current = current();
-    let core = match &current.0 {
-        Inner::Nothing => None,
-        Inner::Unsampled(unsampled) => unsampled.core.clone(),
-        Inner::Recorded(trace, _) => Some(trace.core.clone()),
-    };
+    let core = current.core().cloned();
     let header = match current.trace_id() {
         Some(_) => current.header(),
         None => {
             let [high, low, seed] = Entropy::default().draw();
-            let now = std::time::SystemTime::now();
-            let root = crate::recorder::trace_id(now, high, low);
+            let root = TraceId::fresh(Clock::default().wall(), high, low);
             TraceHeader::new(root).with_parent(Some(IdSequence(seed).next()))
         }
     };

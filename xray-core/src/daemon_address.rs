@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
+use crate::text::escaped_beginning;
+
 /// Address of the X-Ray daemon: one for documents (UDP), one for sampling (TCP).
 ///
 /// Reads the forms of `AWS_XRAY_DAEMON_ADDRESS`: `host:port` for both, or
@@ -88,11 +90,7 @@ impl FromStr for DaemonAddress {
 
     fn from_str(text: &str) -> Result<Self, ParseDaemonAddressError> {
         Self::parse(text).map_err(|reason| ParseDaemonAddressError {
-            text: text
-                .chars()
-                .take(100)
-                .flat_map(char::escape_default)
-                .collect(),
+            text: escaped_beginning(text),
             reason,
         })
     }

@@ -15,9 +15,10 @@ use crate::handle::{Subsegment, SubsegmentBuilder};
 use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
-use crate::record::trace::{Key, Trace, panic_message};
+use crate::record::trace::Trace;
 use crate::record::{
-    AnnotationValue, AnyError, ExceptionReport, Field, Flags, NodeIndex, Record, Stored, Tally,
+    AnnotationValue, AnyError, ExceptionReport, Field, Flags, Key, NodeIndex, Record, Stored,
+    Tally, panic_message,
 };
 use crate::recorder::Core;
 use crate::sql::Sql;
@@ -74,6 +75,15 @@ impl Entity {
     /// Whether this stands for no trace at all.
     pub fn is_nothing(&self) -> bool {
         matches!(self.0, Inner::Nothing)
+    }
+
+    /// What it was begun from, if there is anything.
+    pub(crate) fn core(&self) -> Option<&Arc<Core>> {
+        match &self.0 {
+            Inner::Nothing => None,
+            Inner::Unsampled(unsampled) => unsampled.core.as_ref(),
+            Inner::Recorded(trace, _) => Some(&trace.core),
+        }
     }
 
     pub(crate) fn is_suppressed(&self) -> bool {
@@ -227,12 +237,13 @@ impl Entity {
     }
 
     /// Records any serialisable value under a namespace of its own. What
-    /// cannot be serialised is recorded as a text that says so; a value over
-    /// 64 kB, which could never be sent, as its size. Namespaces that begin
+    /// cannot be serialised is recorded as a text that says so, and so is a value
+    /// of more than 32 levels; one over 64 kB, which could never be sent, as its
+    /// size. Namespaces that begin
     /// with `AWS.` are X-Ray's own.
     pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
         self.recorded(|trace, place| {
-            let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
+            let json = crate::record::json::capture(&value, &trace.core.common.ledger);
             let namespace = if namespace.is_empty() {
                 "default"
             } else {
@@ -266,8 +277,8 @@ impl Entity {
             return;
         }
         self.recorded(|trace, place| {
-            let json = crate::encode::json::capture(&value, &trace.core.common.ledger);
-            if let Some(json) = crate::encode::json::without_nulls(json) {
+            let json = crate::record::json::capture(&value, &trace.core.common.ledger);
+            if let Some(json) = crate::record::json::without_nulls(json) {
                 trace.write(place, |record, node| {
                     record.push_json(node, Field::Aws, ("", key), &json);
                 });
@@ -306,12 +317,7 @@ impl Entity {
     /// caught and counted ([`Events::callback_panics`](crate::Events)), and
     /// gives `None`.
     pub fn guard<R>(&self, callback: impl FnOnce() -> R) -> Option<R> {
-        let core = match &self.0 {
-            Inner::Nothing => None,
-            Inner::Unsampled(unsampled) => unsampled.core.as_ref(),
-            Inner::Recorded(trace, _) => Some(&trace.core),
-        };
-        match core {
+        match self.core() {
             Some(core) => core.common.ledger.guard(callback),
             None => guarded(callback),
         }
@@ -360,7 +366,7 @@ impl Entity {
         self.recorded(|trace, key| trace.record_exception(key, report, class.flags()));
     }
 
-    /// Names siblings that had to be done before this one could begin.
+    /// Names a sibling that had to be done before this one could begin.
     pub fn add_precursor(&self, id: SegmentId) {
         self.write(|record, node| {
             record.push(node, Field::Precursor, Stored::Id(id.get()));

@@ -40,8 +40,9 @@ impl Entropy {
         Self(Some(source))
     }
 
-    /// Random words, without looking at the process id: what is drawn here is
-    /// not recorded, so a twin in a forked child does no harm.
+    /// Random words, without looking at the process id: for what is recorded
+    /// there is [`unique`](Self::unique), and elsewhere a twin in a forked child
+    /// does no harm.
     pub(crate) fn draw<const N: usize>(&self) -> [u64; N] {
         self.draw_as(None)
     }

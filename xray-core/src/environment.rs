@@ -5,6 +5,7 @@
 use crate::context::ContextMissing;
 use crate::daemon_address::DaemonAddress;
 use crate::error::ConfigError;
+use crate::text::escaped_beginning;
 
 /// What the environment says. An empty value counts as unset; a wrong one is
 /// skipped and reported.
@@ -64,11 +65,7 @@ impl Environment {
     fn wrong(&mut self, variable: &'static str, text: &str, expected: &'static str) {
         self.wrong.push(ConfigError::Variable {
             variable,
-            given: text
-                .chars()
-                .take(100)
-                .flat_map(char::escape_default)
-                .collect(),
+            given: escaped_beginning(text),
             expected,
         });
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Nothing else fails.
+//! What can be wrong with a configuration. Recording never fails.
 
 use crate::daemon_address::ParseDaemonAddressError;
 

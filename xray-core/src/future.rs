@@ -1,4 +1,5 @@
-//! Futures, streams and closures that are traced as a whole.
+//! Futures and closures that are traced as a whole; streams that carry the
+//! context.
 
 use std::any::Any;
 use std::future::Future;
@@ -186,15 +187,12 @@ pin_project! {
             // Whatever lives in the future goes first, as part of this.
             handle.run(|| this.inner.set(None));
             if !*this.cancel_ok && !std::thread::panicking() {
-                record_cancelled(&handle);
+                // Gone before it is done is never a success.
+                let text = "dropped before it was done";
+                handle.record_exception("Cancelled", text, Class::Error);
             }
         }
     }
-}
-
-/// A future that is gone before it is done: never a success.
-pub(crate) fn record_cancelled(handle: &Entity) {
-    handle.record_exception("Cancelled", "dropped before it was done", Class::Error);
 }
 
 impl<F, V> Traced<F, V> {
@@ -244,7 +242,7 @@ impl<F: Future, V: Verdict<F::Output>> Future for Traced<F, V> {
 }
 
 /// Runs a closure as `handle`, which is current meanwhile.
-pub(crate) fn run<R>(
+fn run<R>(
     handle: Subsegment,
     work: impl FnOnce(&Subsegment) -> R,
     record: impl FnOnce(&Entity, &R),

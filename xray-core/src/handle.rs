@@ -12,7 +12,8 @@ use crate::context;
 use crate::entity::{Class, Entity, Inner, Unsampled};
 use crate::http::HttpResponse;
 use crate::record::Flags;
-use crate::record::trace::{Key, Trace};
+use crate::record::Key;
+use crate::record::trace::Trace;
 use crate::sampling::{Decision, Elapsed, Outcome};
 
 /// What the name of a subsegment stands for.
@@ -139,9 +140,9 @@ pub struct Segment {
 
 /// What is known of a root that is not recorded, for its sampler.
 pub(crate) struct UnsampledRoot {
-    pub(crate) decision: Decision,
+    decision: Decision,
     /// Wall time: one look at the clock serves the trace id as well.
-    pub(crate) start: SystemTime,
+    start: SystemTime,
     /// Status and class, as a response may set them from another thread.
     marks: AtomicU32,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::limits;
 use crate::record::{Field, NodeIndex, Record, Stored};
+use crate::url::without_secrets;
 
 /// The request side of the `http` block.
 ///
@@ -139,134 +140,6 @@ impl HttpResponse {
         put(Field::HttpStatus, u64::from(self.status));
         if let Some(bytes) = self.content_length {
             put(Field::HttpContentLength, bytes);
-        }
-    }
-}
-
-/// Cuts query, fragment, session and user information out of a URL: what stands
-/// before the user information, and what stands after it.
-///
-/// A password may hold, unescaped, what ends an authority; then what looks like
-/// a port is no number, and all up to the last `@` goes.
-pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
-    let Some(start) = authority(url) else {
-        return ("", without_query(url, 0));
-    };
-    let rest = &url[start..];
-    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
-    let host = &rest[..end];
-    if let Some(at) = host.rfind('@') {
-        return (&url[..start], without_query(&rest[at + 1..], 0));
-    }
-    match odd_port(host, start == 0) {
-        None => ("", without_query(url, start)),
-        Some(colon) => match rest.rfind('@') {
-            Some(at) => {
-                // It may stand in a query, which then ends with more than this.
-                let behind = &rest[at + 1..];
-                let end = behind.find(['&', '=']).unwrap_or(behind.len());
-                (&url[..start], without_query(&behind[..end], 0))
-            }
-            None => ("", &url[..start + colon]),
-        },
-    }
-}
-
-/// Where the authority of a URL begins; a mere path has none.
-fn authority(url: &str) -> Option<usize> {
-    if url.starts_with("//") {
-        return Some(2);
-    }
-    let path = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    // The first of either: a password may hold the other one.
-    let schemes = [path.find("://"), path.find(":\\\\")];
-    let scheme = schemes.into_iter().flatten().min();
-    // Behind a user it is the path's; a path may well begin with one's address.
-    let is_scheme = |colon: &usize| url.starts_with('/') || !path[..*colon].contains('@');
-    match scheme.filter(is_scheme) {
-        Some(colon) => {
-            // One slash too many changes nothing for a browser.
-            let rest = path[colon + 3..].trim_start_matches(['/', '\\']);
-            Some(path.len() - rest.len())
-        }
-        None => (!url.starts_with('/')).then_some(0),
-    }
-}
-
-/// The colon of a port that is no number: it is the one before a password.
-/// `strict` takes an empty one for that, too.
-pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
-    // Only an IPv6 address is all that stands before its port.
-    let address = host.strip_prefix('[').and_then(|host| host.split_once(']'));
-    let address = address.filter(|(_, port)| port.is_empty() || port.starts_with(':'));
-    let brackets = address.map_or(0, |(address, _)| address.len() + 2);
-    let colon = brackets + host[brackets..].find(':')?;
-    let port = &host[colon + 1..];
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && !(strict && port.is_empty());
-    (!is_port).then_some(colon)
-}
-
-/// Cuts off the query, and from `start` on a session or a user of another URL
-/// that the path may hold.
-fn without_query(url: &str, start: usize) -> &str {
-    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let inner = url[start..].match_indices("://").map(|(at, _)| start + at);
-    let user = inner.into_iter().find(|at| url[*at..].contains('@'));
-    let url = &url[..user.unwrap_or(url.len())];
-    let session = url.match_indices(';').find(|(at, _)| {
-        let name = url.as_bytes()[at + 1..].get(..10);
-        name.is_some_and(|name| name.eq_ignore_ascii_case(b"jsessionid"))
-    });
-    session.map_or(url, |(at, _)| &url[..at])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_cut_out_of_urls() {
-        for (url, expected) in [
-            ("http://shop.example/a/b", "http://shop.example/a/b"),
-            ("http://shop.example/a?token=t", "http://shop.example/a"),
-            ("http://shop.example#t?x", "http://shop.example"),
-            ("https://me:pass@shop.example/a", "https://shop.example/a"),
-            ("https://me:p@ss@shop.example", "https://shop.example"),
-            ("https://shop.example/@me", "https://shop.example/@me"),
-            ("/a?b=http://x@y/", "/a"),
-            (
-                "https://me:p/a?s#s@shop.example/a?b",
-                "https://shop.example/a",
-            ),
-            ("https://me:p/ass", "https://me"),
-            ("//me:pass@shop.example/a", "//shop.example/a"),
-            ("me:pass@shop.example:443", "shop.example:443"),
-            ("shop.example:443", "shop.example:443"),
-            ("https:/me:pass@shop.example/a", "shop.example/a"),
-            (
-                "https:\\\\me:pass@shop.example\\a",
-                "https:\\\\shop.example\\a",
-            ),
-            ("http://[::1]:8080/a;JSessionID=s", "http://[::1]:8080/a"),
-            ("http://[::1]/a;b=c", "http://[::1]/a;b=c"),
-            ("https://me:p]/ass@shop.example/a", "https://shop.example/a"),
-            ("https://me:[p]s/s@shop.example/a", "https://shop.example/a"),
-            ("me:pass@shop.example/a://b", "shop.example/a://b"),
-            ("//me:pass://@shop.example/a", "//shop.example/a"),
-            (
-                "https:\\\\me:pass://@shop.example",
-                "https:\\\\shop.example",
-            ),
-            ("https://h/x/http://u:p@h2/", "https://h/x/http"),
-            ("https://h/x/http://h2/", "https://h/x/http://h2/"),
-            ("//h/x/http://u:p@h2", "//h/x/http"),
-            ("/proxy/https://u:p@h2/", "/proxy/https://h2/"),
-            ("https://me:pa/ss@h/p?mail=a@b.c&t=s", "https://b.c"),
-            ("http://shop.example:80/@me", "http://shop.example:80/@me"),
-            ("", ""),
-        ] {
-            let (origin, rest) = without_secrets(url);
-            assert_eq!(format!("{origin}{rest}"), expected, "{url}");
         }
     }
 }

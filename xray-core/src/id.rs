@@ -3,7 +3,9 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::time::SystemTime;
 
+use crate::clock::since_epoch;
 use crate::text::ascii;
 
 /// Identifies one trace across every service it touches.
@@ -29,6 +31,14 @@ impl TraceId {
     pub const LEN: usize = 35;
 
     pub(crate) const MIN: Self = Self(1);
+
+    /// A fresh one of the current second.
+    pub(crate) fn fresh(now: SystemTime, high: u64, low: u64) -> Self {
+        let epoch = since_epoch(now) / 1_000_000_000;
+        let random = u128::from(high) << 64 | u128::from(low);
+        // All zero in one of 2^128 draws at the epoch itself.
+        Self::from_parts(epoch as u32, random).unwrap_or(Self::MIN)
+    }
 
     /// Joins an epoch second and 96 random bits (the upper 32 bits of
     /// `random` are ignored). `None` when all of it is zero.

@@ -28,21 +28,21 @@ pub enum Loss {
     LimitChildren,
     /// Its trace was the oldest of too many that nobody closed.
     LimitOpen,
+    /// The daemon's name could not be resolved.
+    NoAddress,
     /// The queue to the emission thread was full.
     QueueFull,
     /// Nothing listened at the daemon's address.
     Refused,
     /// The operating system would not send it.
     SendError,
+    /// It could not be read or written by a hook's model. Must not happen.
+    Serialize,
     /// It came after `shutdown`, or was still queued when its time was over.
     Shutdown,
     /// It did not fit into a datagram even after everything that may be
     /// trimmed was trimmed.
     TooLarge,
-    /// The daemon's name could not be resolved.
-    NoAddress,
-    /// It could not be read or written by a hook's model. Must not happen.
-    Serialize,
     /// The socket's own buffer stayed full.
     WouldBlock,
 }
@@ -322,7 +322,8 @@ fn by_reason(counters: &[Counter; Loss::ALL.len()]) -> BTreeMap<Loss, u64> {
         .collect()
 }
 
-const STRIPES: usize = 8;
+/// Counters and lists of what is shared are kept in so many parts.
+pub(crate) const STRIPES: usize = 8;
 
 /// A counter in stripes, so that threads do not pull one cache line to and fro.
 #[derive(Debug, Default)]
@@ -362,10 +363,6 @@ pub(crate) fn stripe() -> usize {
             stripe.get()
         })
         .unwrap_or(0)
-}
-
-pub(crate) const fn stripes() -> usize {
-    STRIPES
 }
 
 #[cfg(test)]

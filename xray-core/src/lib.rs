@@ -94,17 +94,20 @@ mod entity;
 mod future;
 mod handle;
 mod http;
-mod live;
-mod logs;
 mod record;
 mod sql;
+mod url;
 
 // what becomes of it
 pub mod document;
 mod emit;
 mod encode;
 mod ledger;
+mod live;
 mod report;
+
+// on demand
+mod logs;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 

@@ -1,4 +1,4 @@
-//! Every number that bounds something, with its source.
+//! The numbers that bound what is recorded and sent, with their sources.
 
 /// Largest UDP payload over IPv4: 65,535 less the IP and UDP headers.
 pub(crate) const DATAGRAM_BYTES: usize = 65_507;
@@ -98,7 +98,7 @@ pub(crate) const STREAM_ENTITIES: usize = 1_000;
 /// Open entities of one trace by default; what is begun beyond is not recorded.
 pub(crate) const OPEN_ENTITIES: usize = 250_000;
 
-/// Traces alive at once by default; beyond, the oldest is given up.
+/// Traces alive at once by default; beyond, the oldest are given up.
 pub(crate) const OPEN_TRACES: usize = 100_000;
 
 /// Closed bytes (estimated) a trace that is not sampled may hold back until its

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::ledger::{stripe, stripes};
+use crate::ledger::{STRIPES, stripe};
 use crate::record::trace::Trace;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -43,9 +43,9 @@ pub(crate) struct Place {
 impl Live {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            stripes: (0..stripes()).map(|_| Mutex::default()).collect(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             limit: limit.max(1),
-            share: limit.div_ceil(stripes()).max(1),
+            share: limit.div_ceil(STRIPES).max(1),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) fn id() -> u32 {
 }
 
 /// What was answered last, for nothing. Every recorder that is built and every
-/// trace that begins asks, so this is the parent's only until the first of them
+/// trace that is recorded asks, so this is the parent's only until the first of them
 /// after a fork.
 pub(crate) fn last_seen() -> u32 {
     LAST_SEEN.load(Ordering::Relaxed)

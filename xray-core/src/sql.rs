@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::http::{odd_port, without_secrets};
 use crate::record::{NodeIndex, Record};
+use crate::url::{odd_port, without_secrets};
 
 /// What is known of a query: the `sql` block of a remote subsegment, which is
-/// named `database@host` by custom.
+/// named `database@host` by custom. Each text is cut at 16 KiB.
 ///
 /// The query is recorded as given: pass it with placeholders, never with the
 /// values put in. Passwords in URL and connection string are masked.

@@ -1,8 +1,15 @@
-//! Texts this crate wrote itself: always ASCII, held inline.
+//! Texts this crate wrote or checked itself: always ASCII, held inline. And what
+//! of another's text stands in an error.
 
-/// Text that this crate wrote itself, so always ASCII.
+/// Text that this crate wrote or checked itself, so always ASCII.
 pub(crate) fn ascii(text: &[u8]) -> &str {
     std::str::from_utf8(text).unwrap_or_default()
+}
+
+/// The first 100 characters of a setting, such as can stand in a log line.
+pub(crate) fn escaped_beginning(text: &str) -> String {
+    let beginning = text.chars().take(100);
+    beginning.flat_map(char::escape_default).collect()
 }
 
 /// Makes a type with a method `bytes(&self) -> &[u8]` read as a `str`.

@@ -11,11 +11,11 @@ mod common;
 use common::{Pieces, balance, builder, rejoin, written};
 use proptest::prelude::*;
 use serde_json::Value;
-use xray_core::{Class, Entity, ExceptionReport, Loss, Recorder, Subsegment};
+use xray_core::{Class, Entity, ExceptionReport, Loss, Recorder, Sql, Subsegment};
 
 /// Members that stand in an outermost object only may take this much; whatever
 /// fits beside them is never trimmed.
-const PLACE: usize = 102;
+const PLACE: usize = 100;
 
 /// Records one segment and returns its only document, by the bytes it takes.
 fn one(limit: usize, record: impl FnOnce(&Entity)) -> (Recorder, Option<Value>, usize) {
@@ -59,6 +59,30 @@ fn metadata_from_nothing_to_ten_megabytes() {
             assert_eq!(recorder.events().trimmed, trimmed, "{size}");
             assert_eq!(recorder.entities().written, 1);
         }
+    }
+}
+
+/// A long query used to end without a mark, and nothing was counted.
+#[test]
+fn a_text_cut_when_it_was_stored_is_marked_and_counted() {
+    for (over, trimmed) in [(0, 0), (1, 3)] {
+        let text = |bytes| "x".repeat(bytes + over);
+        let (query, kind, message) = (text(16 << 10), text(250), text(4_096));
+        let (recorder, document, _) = one(64_000, |segment| {
+            segment.sql(&Sql::new().sanitized_query(&query));
+            segment.record_exception(&kind, &message, Class::Fault);
+        });
+        let document = document.unwrap();
+        let exception = &document["cause"]["exceptions"][0];
+        for (found, given) in [
+            (&document["sql"]["sanitized_query"], query),
+            (&exception["type"], kind),
+            (&exception["message"], message),
+        ] {
+            let mark = if over > 0 { "…" } else { "" };
+            assert_eq!(found, &format!("{}{mark}", &given[over..]));
+        }
+        assert_eq!(recorder.events().trimmed, trimmed);
     }
 }
 

@@ -1,5 +1,6 @@
-//! From a piece of a record to the model: for hooks, snapshots and tests. The
-//! hot road to bytes is `encode`; a property test holds the two together.
+//! From a piece of a record to the model: for snapshots, and emitters of one's
+//! own. The hot road to bytes is `encode`; a property test holds the two
+//! together.
 
 use serde_json::{Map, Value as Json};
 
@@ -25,7 +26,7 @@ pub(crate) fn documents(piece: &Piece) -> Vec<Document> {
             .filter(|parent| converted[*parent as usize].is_some());
         let level = above.map_or(0, |parent| levels[parent as usize] + 1) % limits::DOCUMENT_DEPTH;
         levels.push(level);
-        converted.push((node.state != State::Moved).then(|| document(piece, index, level == 0)));
+        converted.push((node.state != State::Gone).then(|| document(piece, index, level == 0)));
     }
     // Children stand behind their parents: from the back each one is complete.
     let mut roots = Vec::new();
@@ -127,11 +128,11 @@ fn put(piece: &Piece, document: &mut Document, is_segment: bool, value: &Value) 
         }
         Field::Aws => {
             let key = record.key(value).to_owned();
-            document.aws.insert(key, plain(limits::SQL_BYTES));
+            document.aws.insert(key, plain(limits::STRING_CHARS));
         }
         Field::Sql => {
             let sql = document.sql.get_or_insert_with(Sql::default);
-            let long = || plain(limits::SQL_BYTES).as_str().map(str::to_owned);
+            let long = || plain(limits::SQL_BYTES + 1).as_str().map(str::to_owned);
             match record.key(value) {
                 "connection_string" => sql.connection_string = long(),
                 "url" => sql.url = long(),
@@ -207,7 +208,7 @@ fn exception(document: &mut Document, exception: &crate::record::Exception) {
     if let Some(Cause::Exceptions(cause)) = &mut document.cause {
         cause.exceptions.push(Exception {
             id: id(exception.id),
-            kind: Some(bounded(&exception.kind, limits::EXCEPTION_KIND_BYTES)),
+            kind: Some(bounded(&exception.kind, limits::EXCEPTION_KIND_BYTES + 1)),
             message: Some(bounded(&exception.message, limits::MESSAGE_BYTES + 1)),
             remote: exception.remote,
             cause: exception.cause.map(id),
@@ -238,7 +239,6 @@ fn json_value(piece: &Piece, value: &Value, limit: usize) -> Json {
         Stored::Unsigned(number) => number.into(),
         Stored::Float(number) => json::not_finite(number).map_or_else(|| number.into(), Json::from),
         Stored::Boolean(flag) => flag.into(),
-        Stored::Id(id) => format!("{id:016x}").into(),
-        Stored::Exception(_) => Json::Null,
+        Stored::Id(_) | Stored::Exception(_) => Json::Null,
     }
 }

@@ -1,8 +1,8 @@
 //! Trace documents as data: for hooks, bridges, tests and the local stand-in.
 //!
 //! The model reads leniently, because it meets what every SDK writes, and
-//! writes strictly: absent, `false` and empty fields are left out, and `null`
-//! never appears. Reading follows three rules:
+//! writes strictly: absent, `false` and empty fields are left out, and no field
+//! is written as `null`. Reading follows three rules:
 //!
 //! - an explicit `null` counts as absent;
 //! - a number may come as an integer, a float or numeric text; one that does

@@ -155,7 +155,7 @@ impl Piece {
         match state {
             State::Closed => true,
             State::Open => !matches!(self.purpose, Purpose::Finished),
-            State::Moved => false,
+            State::Gone => false,
         }
     }
 
@@ -172,7 +172,7 @@ impl Piece {
             if open.as_ref().is_some_and(|open| open.contains(&node.id)) {
                 is_empty = false;
             } else {
-                node.state = State::Moved;
+                node.state = State::Gone;
             }
         }
         if is_empty {
@@ -246,7 +246,7 @@ impl Piece {
 
     /// A node that is done with.
     pub(crate) fn settle(&mut self, index: NodeIndex) {
-        self.record.nodes[index as usize].state = State::Moved;
+        self.record.nodes[index as usize].state = State::Gone;
     }
 }
 

@@ -15,10 +15,13 @@ pub(super) enum Trim {
     Stacks,
     /// Metadata values of more than this many bytes.
     Metadata(usize),
-    /// All texts of `sql`, `aws` and exceptions to a few characters, and
-    /// annotations beyond the 50 that X-Ray indexes.
+    /// Of each text all but a few characters, all metadata, and what goes beyond
+    /// 16 exceptions and the 50 annotations that X-Ray indexes.
     Everything,
 }
+
+/// Characters that [`Trim::Everything`] leaves of a text.
+const FEW_CHARS: usize = 50;
 
 /// Writes `{"name":…,"id":…` up to, and without, `subsegments` and the closing
 /// brace. Returns how many values were shortened or left out.
@@ -130,7 +133,7 @@ impl<'a> Members<'a> {
         self.present & bit(field) != 0
     }
 
-    /// The latest value of a field that is there once.
+    /// The latest value of a field that a document has once.
     fn last(&self, field: Field) -> Option<&'a Value> {
         if !self.has(field) {
             return None;
@@ -152,17 +155,27 @@ impl<'a> Members<'a> {
     }
 
     fn bounded(&mut self, text: &str, limit: usize) {
-        if text.len() <= limit.min(50) {
+        if text.len() <= limit.min(FEW_CHARS) {
             return json::string(self.out, text);
         }
         let limit = if self.trim == Trim::Everything {
-            limit.min(50)
+            limit.min(FEW_CHARS)
         } else {
             limit
         };
         let (text, cut) = valid::text(text, limit);
         self.trimmed += u64::from(cut);
         json::string(self.out, &text);
+    }
+
+    /// Writes a text that was cut when it was stored, if it was longer than this
+    /// many bytes: the mark of that makes it longer still.
+    fn cut_before(&mut self, text: &str, bytes: usize) {
+        let trimmed = self.trimmed;
+        self.bounded(text, bytes + 1);
+        if text.len() > bytes {
+            self.trimmed = trimmed + 1;
+        }
     }
 
     fn segment(&mut self, piece: &Piece) {
@@ -214,13 +227,12 @@ impl<'a> Members<'a> {
             separator = ",";
             json::string(self.out, self.record.key(value));
             self.raw(":");
-            let user = field == Field::Sql && self.record.key(value) == "user";
-            let limit = if user {
-                limits::STRING_CHARS
-            } else {
-                limits::SQL_BYTES
-            };
-            self.value(value, limit);
+            match value.stored {
+                Stored::Text(text) if self.record.key(value) != "user" => {
+                    self.cut_before(self.record.text(text), limits::SQL_BYTES);
+                }
+                _ => self.value(value, limits::STRING_CHARS),
+            }
         }
     }
 
@@ -277,9 +289,9 @@ impl<'a> Members<'a> {
         self.raw("{\"id\":\"");
         self.out.extend_from_slice(&exception.id.to_text());
         self.raw("\",\"type\":");
-        self.bounded(&exception.kind, limits::EXCEPTION_KIND_BYTES);
+        self.cut_before(&exception.kind, limits::EXCEPTION_KIND_BYTES);
         self.raw(",\"message\":");
-        self.bounded(&exception.message, limits::MESSAGE_BYTES + 1);
+        self.cut_before(&exception.message, limits::MESSAGE_BYTES);
         if exception.remote {
             self.raw(",\"remote\":true");
         }
@@ -501,12 +513,8 @@ impl<'a> Members<'a> {
             Stored::Unsigned(number) => json::integer(self.out, number),
             Stored::Float(number) => json::float(self.out, number),
             Stored::Boolean(flag) => self.raw(if flag { "true" } else { "false" }),
-            Stored::Id(id) => {
-                self.raw("\"");
-                self.id(id);
-                self.raw("\"");
-            }
-            Stored::Exception(_) => self.raw("null"),
+            // Written by those that they belong to.
+            Stored::Id(_) | Stored::Exception(_) => self.raw("null"),
         }
     }
 }

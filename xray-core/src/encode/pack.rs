@@ -4,7 +4,8 @@
 //! from the leaves (children stand behind their parents, so one pass backwards
 //! does it), children that make their parent too large are detached to leave as
 //! documents of their own, and what is left together is joined. Exact, linear,
-//! and without recursion, however deep the trace.
+//! and without recursion, however deep the trace. A small piece that is one tree
+//! is written whole at once.
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use crate::record::{Node, NodeIndex};
 const CHILDREN_BYTES: usize = 17;
 /// `,"trace_id":"…","parent_id":"…","type":"subsegment"`, the longest that
 /// stands in a document's outermost object and nowhere else.
-const ROOT_BYTES: usize = 102;
+const ROOT_BYTES: usize = 100;
 
 /// Buffers for packing, used again for each piece.
 #[derive(Debug, Default)]

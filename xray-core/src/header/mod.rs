@@ -1,8 +1,8 @@
 //! What a request's headers say about its trace: read, kept, written again.
 //!
-//! `parse` reads X-Amzn-Trace-Id, `w3c` reads traceparent and tracestate,
-//! `write` prints both again from typed values only, so that no byte of a
-//! request reaches another one unchecked.
+//! `parse` reads X-Amzn-Trace-Id and `write` writes it; `w3c` reads traceparent
+//! and tracestate, and writes traceparent. Only checked values are written, so
+//! that no byte of a request reaches another one unchecked.
 
 mod parse;
 mod w3c;

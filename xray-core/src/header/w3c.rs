@@ -1,4 +1,4 @@
-//! Reads and writes the W3C headers, traceparent and tracestate.
+//! Reads the W3C headers, traceparent and tracestate, and writes traceparent.
 
 use super::parse::MAX_LEN;
 use super::{Sampled, trim};

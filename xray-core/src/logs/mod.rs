@@ -18,7 +18,7 @@ use crate::entity::Entity;
 use crate::text::reads_as_str;
 use crate::{SegmentId, TraceId};
 
-/// Under which it stands on a line.
+/// The key of the id on a line.
 #[cfg(any(feature = "log-kv", feature = "tracing-subscriber"))]
 const KEY: &str = "xray";
 

@@ -107,7 +107,7 @@ impl<'a> ExceptionReport<'a> {
         if self.stack.len() == limits::STACK_FRAMES {
             self.truncated = self.truncated.saturating_add(1);
         } else {
-            let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES));
+            let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES).into_owned());
             self.stack.push(Frame {
                 path: owned(path),
                 line,
@@ -185,7 +185,7 @@ impl Cause {
             };
             chain.push(Exception {
                 id,
-                kind: cut(kind, limits::EXCEPTION_KIND_BYTES),
+                kind: cut(kind, limits::EXCEPTION_KIND_BYTES).into_owned(),
                 message,
                 remote: false,
                 cause: None,
@@ -209,14 +209,14 @@ impl Cause {
 
     /// One exception that is no `Error`.
     pub(crate) fn reported(report: &ExceptionReport<'_>, id: SegmentId) -> Self {
-        let message = cut(report.message, limits::MESSAGE_BYTES);
+        let message = cut(report.message, limits::MESSAGE_BYTES).into_owned();
         let seen = Seen {
             id,
             fingerprint: fingerprint(&message),
         };
         let exception = Exception {
             id,
-            kind: cut(report.kind, limits::EXCEPTION_KIND_BYTES),
+            kind: cut(report.kind, limits::EXCEPTION_KIND_BYTES).into_owned(),
             message,
             remote: report.remote,
             cause: None,
@@ -249,7 +249,7 @@ fn message(error: &dyn Error) -> String {
     });
     match text {
         Some(text) if text.len() <= limits::MESSAGE_BYTES => text,
-        Some(text) => cut(&text, limits::MESSAGE_BYTES),
+        Some(text) => cut(&text, limits::MESSAGE_BYTES).into_owned(),
         None => "the error's own message panicked".to_owned(),
     }
 }
@@ -259,12 +259,14 @@ fn source(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
     guarded(|| error.source()).flatten()
 }
 
-fn cut(text: &str, limit: usize) -> String {
+/// The text with at most this many bytes of its own, and a mark if there were
+/// more: then it is longer than `limit`.
+pub(super) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     let end = floor_char_boundary(text, limit);
     if end == text.len() {
-        text.to_owned()
+        text.into()
     } else {
-        format!("{}…", &text[..end])
+        format!("{}…", &text[..end]).into()
     }
 }
 
@@ -292,7 +294,7 @@ pub trait AnyError<Kind> {
     fn kind(&self) -> &'static str;
 }
 
-/// Tells the implementations of [`AnyError`] apart.
+/// Marks the implementation of [`AnyError`] for every `std::error::Error`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {}
@@ -311,7 +313,7 @@ impl<E: Error + 'static> AnyError<ErrorKind> for E {
     }
 
     fn kind(&self) -> &'static str {
-        short_type_name::<E>()
+        error_type_name::<E>()
     }
 }
 
@@ -321,7 +323,7 @@ impl<E: std::ops::Deref<Target = dyn Error + Send + Sync>> AnyError<kinds::Boxed
     }
 
     fn kind(&self) -> &'static str {
-        short_type_name::<E>()
+        error_type_name::<E>()
     }
 }
 
@@ -331,13 +333,13 @@ impl<E: std::ops::Deref<Target = dyn Error>> AnyError<kinds::LocalBoxed> for E {
     }
 
     fn kind(&self) -> &'static str {
-        short_type_name::<E>()
+        error_type_name::<E>()
     }
 }
 
 /// `std::io::error::Error` as written by the compiler; a boxed error's own type
 /// is gone, so its container is not named.
-fn short_type_name<E>() -> &'static str {
+fn error_type_name<E>() -> &'static str {
     let name = std::any::type_name::<E>();
     if name.contains("dyn ") { "Error" } else { name }
 }

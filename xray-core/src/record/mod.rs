@@ -1,10 +1,11 @@
 //! What is written down while a request runs: one growing record per trace.
 //!
-//! Nodes, their values and all text lie in three arenas, so that an entity
-//! costs no allocation of its own and a finished record crosses to the emission
+//! Nodes, their values and their text lie in three arenas, so that an entity
+//! costs no allocation of its own, but for exceptions, which are few, and a finished record crosses to the emission
 //! thread by a move. Nothing is serialised here, nothing recurses.
 
 mod cause;
+pub(crate) mod json;
 #[cfg(all(test, loom))]
 mod loom;
 mod open;
@@ -13,13 +14,16 @@ pub(crate) mod trace;
 mod value;
 
 pub use cause::{AnyError, ErrorKind, ExceptionReport};
-pub(crate) use cause::{Exception, Frame, Seen};
+pub(crate) use cause::{Exception, Frame, Seen, panic_message};
+pub(crate) use open::Key;
 pub(crate) use spare::Spare;
 pub use value::{AnnotationValue, Tally};
 pub(crate) use value::{Field, Stored};
 
 use std::ops::Range;
 
+use self::cause::cut;
+use self::value::Tallied;
 use crate::SegmentId;
 use crate::limits;
 
@@ -77,8 +81,9 @@ impl Node {
 pub(crate) enum State {
     Open,
     Closed,
-    /// Open when its record was handed over; it goes on in the next one.
-    Moved,
+    /// Not written from here: it goes on in the next record, or is sent, lost or
+    /// left out.
+    Gone,
 }
 
 /// The booleans of a document.
@@ -270,7 +275,7 @@ impl Record {
 
     /// Adds a text of the `sql` block.
     pub(crate) fn push_sql(&mut self, node: NodeIndex, key: &str, text: &str) {
-        let text = self.store(text, limits::SQL_BYTES);
+        let text = self.store(&cut(text, limits::SQL_BYTES), usize::MAX);
         self.push_at(node, Field::Sql, key, Stored::Text(text));
     }
 
@@ -289,6 +294,13 @@ impl Record {
         } else {
             self.text.truncate(before); // half a value is no JSON
             self.left_out += 1;
+        }
+    }
+
+    /// Adds what was tallied of an entity, as annotations.
+    fn annotate_tallied(&mut self, node: NodeIndex, tallies: &[Tallied]) {
+        for tallied in tallies {
+            self.annotate(node, &tallied.key, &tallied.value);
         }
     }
 
@@ -398,14 +410,14 @@ impl Record {
 
     /// Splits off everything closed. Open nodes go on in `self` with their
     /// values; also returns the old and new place of each, in order.
-    fn split_closed(&mut self) -> (Self, Vec<Moved>) {
-        let (rest, places) = self.copy_open(|_| true, |node| node.state = State::Moved);
+    fn split_closed(&mut self) -> (Self, Vec<Copied>) {
+        let (rest, places) = self.copy_open(|_| true, |node| node.state = State::Gone);
         (std::mem::replace(self, rest), places)
     }
 
     /// Copies what has been open since `before` and was not shown yet, and
     /// marks it as shown. `None` when there is nothing of the kind.
-    fn show_open(&mut self, before: i64) -> Option<(Self, Vec<Moved>)> {
+    fn show_open(&mut self, before: i64) -> Option<(Self, Vec<Copied>)> {
         let due = |node: &Node| !node.shown && node.start <= before;
         let (shown, places) = self.copy_open(due, |node| node.shown = true);
         (!places.is_empty()).then_some((shown, places))
@@ -417,16 +429,16 @@ impl Record {
         &mut self,
         wanted: impl Fn(&Node) -> bool,
         mark: impl Fn(&mut Node),
-    ) -> (Self, Vec<Moved>) {
+    ) -> (Self, Vec<Copied>) {
         let mut copies = Self::default();
         // A parent stands before its children, so it has its new place first.
-        let mut places: Vec<Moved> = Vec::new();
+        let mut places: Vec<Copied> = Vec::new();
         for old in self.indices() {
             let node = self.node(old);
             if node.state != State::Open || !wanted(node) {
                 continue;
             }
-            let parent = node.parent().and_then(|parent| moved_to(&places, parent));
+            let parent = node.parent().and_then(|parent| copy_of(&places, parent));
             let new = self.copy_to(&mut copies, old, parent);
             mark(self.node_mut(old));
             places.push((old, new));
@@ -464,10 +476,10 @@ impl Record {
 }
 
 /// The old and the new place of a node that was copied.
-type Moved = (NodeIndex, NodeIndex);
+type Copied = (NodeIndex, NodeIndex);
 
 /// Where a node went, of places in order.
-fn moved_to(places: &[Moved], old: NodeIndex) -> Option<NodeIndex> {
+fn copy_of(places: &[Copied], old: NodeIndex) -> Option<NodeIndex> {
     let at = places.binary_search_by_key(&old, |place| place.0);
     at.ok().map(|at| places[at].1)
 }

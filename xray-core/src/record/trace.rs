@@ -9,10 +9,9 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::cause::{self, Cause};
-use super::moved_to;
-pub(crate) use super::open::Key;
-use super::open::{Open, Slot};
+use super::cause::Cause;
+use super::copy_of;
+use super::open::{Key, Open, Slot};
 use super::value::Tallied;
 use super::{ExceptionReport, Field, Flags, NodeIndex, Record, State as NodeState, Stored, Tally};
 use crate::clock::Anchor;
@@ -125,14 +124,19 @@ impl Trace {
         self.state.lock_or(nothing)
     }
 
+    /// A wall time on the monotonic scale; now, if none is given.
+    fn tick(&self, time: Option<SystemTime>) -> i64 {
+        match time {
+            None => self.core.clock.tick(),
+            Some(time) => self.anchor.tick_of(time),
+        }
+    }
+
     /// Registers a child. A parent that is closed keeps its child by id. `None`
     /// when too many are open, or the trace was given up: such a child is
     /// dropped, and what it calls gets its parent's header.
     pub(crate) fn begin(&self, parent: Key, name: &str, start: Option<SystemTime>) -> Option<Key> {
-        let start = match start {
-            None => self.core.clock.tick(),
-            Some(time) => self.anchor.tick_of(time),
-        };
+        let start = self.tick(start);
         let ledger = &self.core.common.ledger;
         let mut state = self.lock();
         let refused = if state.root == RootState::GivenUp {
@@ -271,10 +275,7 @@ impl Trace {
 
     /// Closes an entity; once closed nothing changes it any more.
     pub(crate) fn close(&self, key: Key, end: Option<SystemTime>) {
-        let end = match end {
-            None => self.core.clock.tick(),
-            Some(time) => self.anchor.tick_of(time),
-        };
+        let end = self.tick(end);
         let mut state = self.lock();
         let Some(slot) = state.open.find(key) else {
             return;
@@ -366,9 +367,7 @@ impl Trace {
         }
         let mut record = state.record.clone();
         for slot in state.open.slots() {
-            for tallied in slot.tallies() {
-                record.annotate(slot.node, &tallied.key, &tallied.value);
-            }
+            record.annotate_tallied(slot.node, slot.tallies());
         }
         drop(state);
         let head = self.head();
@@ -387,10 +386,8 @@ impl Trace {
             return;
         };
         for slot in open.slots() {
-            if let Some(node) = moved_to(&places, slot.node) {
-                for tallied in slot.tallies() {
-                    shown.annotate(node, &tallied.key, &tallied.value);
-                }
+            if let Some(node) = copy_of(&places, slot.node) {
+                shown.annotate_tallied(node, slot.tallies());
             }
         }
         drop(state);
@@ -464,9 +461,7 @@ impl State {
     /// Takes an entity out of the open ones.
     fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
         if let Some(tallies) = self.open.vacate(key) {
-            for tallied in &tallies {
-                self.record.annotate(node, &tallied.key, &tallied.value);
-            }
+            self.record.annotate_tallied(node, &tallies);
         }
         let closed = self.record.node_mut(node);
         closed.end = end.max(closed.start);
@@ -503,13 +498,10 @@ impl State {
         }
         let (record, places) = self.record.split_closed();
         for slot in self.open.slots_mut() {
-            if let Some(place) = moved_to(&places, slot.node) {
+            if let Some(place) = copy_of(&places, slot.node) {
                 slot.node = place;
             }
         }
         (record, closed)
     }
 }
-
-/// The text of a panic's payload.
-pub(crate) use cause::panic_message;

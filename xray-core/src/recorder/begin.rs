@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use super::Core;
 use crate::TraceId;
-use crate::clock::since_epoch;
 use crate::context::suppression;
 use crate::entity::Unsampled;
 use crate::entropy::IdSequence;
@@ -114,7 +113,9 @@ impl<'a> SegmentBuilder<'a> {
         let core = core.here(process::last_seen());
         let start = Start {
             core: core.clone(),
-            trace_id: header.root().unwrap_or_else(|| trace_id(now, high, low)),
+            trace_id: header
+                .root()
+                .unwrap_or_else(|| TraceId::fresh(now, high, low)),
             decision,
             carried: header.carried(),
             anchor: core.clock.anchor(now),
@@ -168,7 +169,9 @@ impl Core {
         suppressed: bool,
     ) -> Segment {
         self.common.ledger.begin_unsampled();
-        let trace_id = header.root().unwrap_or_else(|| trace_id(now, high, low));
+        let trace_id = header
+            .root()
+            .unwrap_or_else(|| TraceId::fresh(now, high, low));
         let id = IdSequence(seed).next();
         let header = TraceHeader::from_carried(trace_id, Some(id), Sampled::No, header.carried());
         let entity = Unsampled {
@@ -190,13 +193,4 @@ impl Core {
         };
         Segment::unsampled(entity, UnsampledRoot::new(Decision::unsampled(), now))
     }
-}
-
-/// A fresh trace id of the current epoch.
-pub(crate) fn trace_id(now: SystemTime, high: u64, low: u64) -> TraceId {
-    let epoch = since_epoch(now) / 1_000_000_000;
-    let random = u128::from(high) << 64 | u128::from(low);
-    let id = TraceId::from_parts(epoch as u32, random);
-    // All zero in one of 2^128 draws at the epoch itself.
-    id.unwrap_or(TraceId::MIN)
 }

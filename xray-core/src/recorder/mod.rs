@@ -5,13 +5,13 @@ mod begin;
 mod shared;
 
 pub use begin::SegmentBuilder;
-pub(crate) use begin::trace_id;
 pub(crate) use shared::{Common, Core, Heir, OpenLimits};
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::nanos;
 use crate::config::RecorderBuilder;
 use crate::document::Document;
 use crate::emit::Flush;
@@ -147,9 +147,8 @@ impl Recorder {
     /// [`RecorderBuilder::show_after`]; call it where there is none, or before
     /// the process is stopped with work under way.
     pub fn show_open(&self, age: Duration) {
-        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         let core = self.here();
-        let before = core.clock.tick().saturating_sub(age);
+        let before = core.clock.tick().saturating_sub(nanos(age));
         for trace in core.live.traces() {
             trace.show_open(before);
         }

@@ -5,9 +5,9 @@
 
 mod glob;
 mod json;
+mod matcher;
 mod pattern;
 mod reservoir;
-mod rule;
 mod rules;
 #[cfg(test)]
 mod tests;

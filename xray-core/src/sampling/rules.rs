@@ -2,8 +2,8 @@
 
 use super::glob::Glob;
 use super::json;
+use super::matcher::{Facts, Matcher, Ordered};
 use super::reservoir::Reservoir;
-use super::rule::{Facts, Matcher, Ordered};
 use super::{Decision, Sampler, SamplingRequest, SamplingRulesError};
 
 /// Samples by rules that this process brings along, without asking X-Ray.

@@ -54,9 +54,7 @@ impl<T> Mutex<T> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { of: self, guard }
     }
-}
 
-impl<T> Mutex<T> {
     /// A model does not fork.
     pub(crate) fn lock_or(&self, _: impl FnOnce() -> T) -> MutexGuard<'_, T> {
         self.lock()
