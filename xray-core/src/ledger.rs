@@ -163,10 +163,10 @@ impl Ledger {
         }
     }
 
-    /// A document that was booked as sent was refused, as was heard too late.
-    pub(crate) fn refuse_sent_document(&self) {
-        self.sent.subtract(1);
-        self.lost[Loss::Refused as usize].add(1);
+    /// Documents that were booked as sent were refused, as was heard too late.
+    pub(crate) fn refuse_sent(&self, documents: u64) {
+        self.sent.subtract(documents);
+        self.lost[Loss::Refused as usize].add(documents);
     }
 
     pub(crate) fn trim(&self, values: u64) {

@@ -40,8 +40,6 @@ pub(super) struct Bundle {
     /// How many of them are sent or lost.
     decided: usize,
     longest: usize,
-    /// Pieces whose last document is among them.
-    pieces: u64,
     /// Where they are booked.
     common: Option<Arc<Common>>,
 }
@@ -50,6 +48,8 @@ pub(super) struct Bundle {
 struct Part {
     end: usize,
     entities: u64,
+    /// The last document of its piece.
+    is_last: bool,
 }
 
 impl Bundle {
@@ -80,15 +80,15 @@ impl Bundle {
         self.parts.push(Part {
             end: self.bytes.len(),
             entities,
+            is_last: false,
         });
     }
 
-    /// The piece of the last datagram has no more. `false` if there is nothing
-    /// to wait for.
-    pub(super) fn close_piece(&mut self) -> bool {
-        let waits = !self.is_empty();
-        self.pieces += u64::from(waits);
-        waits
+    /// The piece of the datagram that was added last has no more.
+    pub(super) fn end_piece(&mut self) {
+        if let Some(part) = self.parts.last_mut() {
+            part.is_last = true;
+        }
     }
 
     /// The first datagram that is left.
@@ -123,29 +123,28 @@ impl Bundle {
         pace::kernel_bytes(self.longest, self.len())
     }
 
-    /// Books the first `count` that are left.
-    pub(super) fn decide(&mut self, count: usize, verdict: Result<(), Loss>) {
+    /// Books the first `count` that are left, and tells how many pieces are done
+    /// with. Makes room for others when nothing is left.
+    pub(super) fn decide(&mut self, count: usize, verdict: Result<(), Loss>) -> u64 {
         let parts = &self.parts[self.decided..][..count];
         let entities = parts.iter().map(|part| part.entities).sum();
+        let pieces = parts.iter().filter(|part| part.is_last).count();
         if let Some(ledger) = self.ledger() {
             ledger.decide(count as u64, entities, verdict);
         }
         self.decided += count;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.parts.clear();
+            (self.decided, self.longest) = (0, 0);
+            self.common = None;
+        }
+        pieces as u64
     }
 
     /// Where what is left is booked, if anything is.
     pub(super) fn ledger(&self) -> Option<&Ledger> {
-        let common = self.common.as_ref().filter(|_| !self.is_empty())?;
-        Some(&common.ledger)
-    }
-
-    /// Makes room for others, and tells how many pieces are done with.
-    pub(super) fn clear(&mut self) -> u64 {
-        self.bytes.clear();
-        self.parts.clear();
-        (self.decided, self.longest) = (0, 0);
-        self.common = None;
-        std::mem::take(&mut self.pieces)
+        self.common.as_ref().map(|common| &common.ledger)
     }
 }
 

@@ -70,9 +70,12 @@ impl Bucket {
         }
     }
 
-    /// What may be sent at once.
+    /// What may be sent at once, and waited for at once.
     pub(super) fn burst(&self) -> usize {
-        let burst = self.pace.0.map(|limits| limits.burst);
+        let burst = self
+            .pace
+            .0
+            .map(|limits| limits.burst.min(limits.bytes_per_second));
         burst.map_or(usize::MAX, |burst| burst.try_into().unwrap_or(usize::MAX))
     }
 

@@ -150,11 +150,16 @@ impl Piece {
         crate::document::convert::documents(self)
     }
 
+    /// Whether it holds nothing that is still open.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.purpose, Purpose::Finished)
+    }
+
     /// Whether a node in that state is written with this piece.
     pub(crate) fn writes(&self, state: State) -> bool {
         match state {
             State::Closed => true,
-            State::Open => !matches!(self.purpose, Purpose::Finished),
+            State::Open => !self.is_finished(),
             State::Gone => false,
         }
     }
@@ -200,7 +205,7 @@ impl Piece {
     }
 
     fn hand_over_entities(&mut self, entities: u64) -> u64 {
-        if !matches!(self.purpose, Purpose::Finished) {
+        if !self.is_finished() {
             return 0;
         }
         self.unwritten -= entities;

@@ -216,7 +216,7 @@ impl Queue {
                 left
             } else {
                 (state.rest, naps) = (Rest::Nap, naps + 1);
-                Some(NAP)
+                Some(left.map_or(NAP, |left| left.min(NAP)))
             };
             state = match nap {
                 Some(nap) => self.work.wait_timeout(state, nap),
@@ -379,7 +379,8 @@ mod loom {
     use crate::recorder::Common;
     use crate::sync::{LONG, model, spawn, thread};
 
-    /// A queue, and what its pieces are booked in.
+    /// A queue, and what its pieces are booked in. In one for eight a single piece
+    /// waits for more to come.
     #[derive(Clone)]
     struct Model(Arc<Queue>, Arc<Common>);
 
@@ -439,7 +440,7 @@ mod loom {
     #[test]
     fn whoever_waits_for_pieces_gets_all_of_them() {
         model(|| {
-            let queue = Model::of(4);
+            let queue = Model::of(8);
             let pushes = queue.clone();
             let other = spawn(move || pushes.push());
             let takes = queue.0.clone();
@@ -482,7 +483,7 @@ mod loom {
     #[test]
     fn a_flush_is_back_when_all_before_it_is_sent() {
         model(|| {
-            let queue = Model::of(4);
+            let queue = Model::of(8);
             let worker = queue.work();
             let pushes = queue.clone();
             let other = spawn(move || pushes.push());
@@ -502,7 +503,7 @@ mod loom {
     #[test]
     fn a_shutdown_with_time_misses_nothing() {
         model(|| {
-            let queue = Model::of(4);
+            let queue = Model::of(8);
             let worker = queue.work();
             let pushes = queue.clone();
             let other = spawn(move || {
@@ -521,7 +522,7 @@ mod loom {
     #[test]
     fn a_shutdown_without_time_counts_what_it_leaves() {
         model(|| {
-            let queue = Model::of(4);
+            let queue = Model::of(8);
             let worker = queue.work();
             let pushes = queue.clone();
             let other = spawn(move || pushes.push());
@@ -540,7 +541,7 @@ mod loom {
     #[test]
     fn two_shutdowns_and_a_push_end() {
         model(|| {
-            let queue = Model::of(4);
+            let queue = Model::of(8);
             let worker = queue.work();
             let shuts = queue.clone();
             let other = spawn(move || shuts.shut_down(NEVER));

@@ -67,11 +67,14 @@ impl Sender {
     }
 
     /// Packs and sends. What is small waits in the bundle for what follows, until
-    /// `send_bundle`.
+    /// `send_bundle`; but not while hooks run, however long they take, and not
+    /// what is in progress, as its finished form may take a shorter way.
     pub(super) fn send(&self, outbox: &mut Outbox, mut piece: Piece, waits: &mut Waits<'_>) {
         let Outbox { packer, bundle } = outbox;
         let mut limit = self.limit.load(Ordering::Relaxed);
         packer.plan(&mut piece, limit);
+        let may_wait = piece.is_finished() && piece.common.hooks.is_empty();
+        let mut waits_in_bundle = false;
         while let Some(Packed {
             datagram,
             entities,
@@ -83,7 +86,8 @@ impl Sender {
                 packer.advance(&mut piece);
                 continue;
             }
-            let joins = datagram.len() <= bundle::LONGEST && self.udp.lock().joins();
+            let is_small = may_wait && datagram.len() <= bundle::LONGEST;
+            let joins = is_small && self.udp.lock().joins();
             let mut verdict = Ok(());
             if !(joins && bundle.has_room(datagram.len(), waits.burst())) {
                 verdict = self.send_rest(bundle, waits);
@@ -91,9 +95,11 @@ impl Sender {
             if joins && verdict.is_ok() {
                 let entities = piece.hand_over(entities);
                 bundle.push(&piece.common, datagram, entities);
+                waits_in_bundle = true;
                 packer.advance(&mut piece);
                 continue;
             }
+            waits_in_bundle = false;
             if verdict.is_ok() {
                 verdict = self.deliver(Load::One(datagram), &piece.common.ledger, waits);
             }
@@ -114,7 +120,9 @@ impl Sender {
             }
             packer.advance(&mut piece);
         }
-        if !bundle.close_piece() {
+        if waits_in_bundle {
+            bundle.end_piece();
+        } else {
             waits.finish(1, true);
         }
     }
@@ -127,7 +135,7 @@ impl Sender {
 
     /// Empties the bundle; an error if the time of a shutdown was over before.
     fn send_rest(&self, bundle: &mut Bundle, waits: &mut Waits<'_>) -> Result<(), Loss> {
-        let mut in_time = true;
+        let mut result = Ok(());
         while let Some(ledger) = bundle.ledger() {
             let joins = bundle.len() > 1 && self.udp.lock().joins();
             let (load, count) = if joins {
@@ -135,19 +143,16 @@ impl Sender {
             } else {
                 (Load::One(bundle.first()), 1)
             };
-            let verdict = if in_time {
-                self.deliver(load, ledger, waits)
-            } else {
-                Err(Loss::Shutdown)
-            };
+            let verdict = result.and_then(|()| self.deliver(load, ledger, waits));
             if joins && verdict == Err(Loss::TooLarge) {
                 continue; // one by one from now on
             }
-            in_time = verdict != Err(Loss::Shutdown);
-            bundle.decide(count, verdict);
+            if verdict == Err(Loss::Shutdown) {
+                result = verdict;
+            }
+            waits.finish(bundle.decide(count, verdict), result.is_ok());
         }
-        waits.finish(bundle.clear(), in_time);
-        if in_time { Ok(()) } else { Err(Loss::Shutdown) }
+        result
     }
 
     /// Sends with one call, when its turn has come. While nobody listens it is
@@ -163,8 +168,8 @@ impl Sender {
             let attempt = self.udp.lock().send(load);
             let (pause, reason) = match attempt {
                 Attempt::Sent => return Ok(()),
-                Attempt::SentAfterRefusal => {
-                    ledger.refuse_sent_document();
+                Attempt::SentAfterRefusal { of } => {
+                    ledger.refuse_sent(of);
                     return Ok(());
                 }
                 Attempt::TooLarge => return Err(Loss::TooLarge),
@@ -245,7 +250,7 @@ mod tests {
     use super::*;
     use crate::Recorder;
     use crate::document::Document;
-    use crate::emit::Emitter;
+    use crate::emit::{Emitter, Pace};
     use crate::sampling::Always;
 
     /// Keeps pieces as they cross the queue.
@@ -282,6 +287,18 @@ mod tests {
         let address = socket.local_addr().unwrap().into();
         let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
         (socket, sender)
+    }
+
+    /// Puts the documents into the bundle, whether there is room or not.
+    fn bundle(outbox: &mut Outbox, pieces: Vec<Piece>) {
+        let Outbox { packer, bundle } = outbox;
+        for mut piece in pieces {
+            packer.plan(&mut piece, limits::DOCUMENT_BYTES);
+            let packed = packer.next(&piece).unwrap();
+            let entities = piece.hand_over(packed.entities);
+            bundle.push(&piece.common, packed.datagram, entities);
+            bundle.end_piece();
+        }
     }
 
     /// The lengths of datagrams that hold one document each.
@@ -324,14 +341,7 @@ mod tests {
         let (socket, sender) = listen();
         let (recorder, pieces) = pieces([8_000; 9]);
         let mut outbox = Outbox::default();
-        let mut packer = Packer::default();
-        for mut piece in pieces {
-            packer.plan(&mut piece, limits::DOCUMENT_BYTES);
-            let packed = packer.next(&piece).unwrap();
-            let (datagram, entities) = (packed.datagram, packed.entities);
-            let entities = piece.hand_over(entities);
-            outbox.bundle.push(&piece.common, datagram, entities);
-        }
+        bundle(&mut outbox, pieces);
         // So that it is known whether the socket takes them together.
         sender.udp.lock().send(Load::One(outbox.bundle.first()));
         assert_eq!(sender.udp.lock().joins(), cfg!(target_os = "linux"));
@@ -341,6 +351,28 @@ mod tests {
         assert_eq!(bytes, [bytes[0]; 10]);
         assert_eq!(recorder.documents().sent, 9);
         assert_eq!(recorder.entities().written, 9);
+    }
+
+    /// Pieces that were sent used to count as left with the others.
+    #[test]
+    fn what_is_left_of_a_bundle_is_what_was_not_sent() {
+        let (socket, sender) = listen();
+        let (recorder, pieces) = pieces([8_000; 9]);
+        let mut outbox = Outbox::default();
+        bundle(&mut outbox, pieces);
+        sender.udp.lock().send(Load::One(outbox.bundle.first()));
+        // Too many for one call, at 120 kB a second: together, then one by one.
+        let mut bucket = Bucket::new(Pace::new(120_000, 12_500));
+        let (queue, mut progress) = (Queue::new(9, 1 << 20), Progress::default());
+        queue.close(Instant::now() + Duration::from_millis(1_000));
+        let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+        sender.send_bundle(&mut outbox, &mut waits);
+        let books = recorder.documents();
+        let lost = books.lost[&Loss::Shutdown];
+        assert!(books.is_balanced() && books.sent > 0, "{books:?}");
+        received(&socket, 1 + books.sent as usize);
+        let told = format!("{progress:?}");
+        assert!(told.contains(&format!(" left: {lost},")), "{told}");
     }
 
     #[test]

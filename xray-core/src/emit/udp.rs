@@ -22,6 +22,13 @@ pub(super) enum Load<'a> {
 }
 
 impl Load<'_> {
+    fn documents(self) -> u64 {
+        match self {
+            Self::One(_) => 1,
+            Self::All(bundle) => bundle.len() as u64,
+        }
+    }
+
     /// What it takes of the receiver's buffer.
     pub(super) fn kernel_bytes(self) -> usize {
         match self {
@@ -35,8 +42,10 @@ impl Load<'_> {
 #[derive(Debug)]
 pub(super) enum Attempt {
     Sent,
-    /// Sent; an earlier datagram, booked as sent, was refused.
-    SentAfterRefusal,
+    /// Sent; what the call before sent was refused, so many documents.
+    SentAfterRefusal {
+        of: u64,
+    },
     /// Nobody listens: this datagram was refused.
     Refused,
     /// More than the network takes with one call.
@@ -67,6 +76,8 @@ struct Socket {
     is_loopback: bool,
     /// Whether it takes many datagrams with one call.
     joins: bool,
+    /// Documents that the last call sent.
+    last: u64,
 }
 
 impl Udp {
@@ -114,7 +125,7 @@ impl Udp {
             attempt = self.send_here(load);
             match attempt {
                 Attempt::Refused | Attempt::Failed | Attempt::NoSocket => self.move_on(),
-                Attempt::SentAfterRefusal => {
+                Attempt::SentAfterRefusal { .. } => {
                     self.move_on();
                     break;
                 }
@@ -163,6 +174,7 @@ impl Socket {
             joins: is_loopback && gso::is_supported(&socket),
             socket,
             is_loopback,
+            last: 0,
         })
     }
 
@@ -175,15 +187,22 @@ impl Socket {
                 Load::All(bundle) => gso::send(&self.socket, bundle),
             };
             match sent {
-                Ok(_) if self.is_loopback => {
-                    return Ok(match self.socket.take_error()? {
-                        Some(error) if is_refusal(&error) => Attempt::Refused,
-                        _ if earlier_refused => Attempt::SentAfterRefusal,
-                        _ => Attempt::Sent,
+                Ok(()) => {
+                    let error = if self.is_loopback {
+                        self.socket.take_error()?
+                    } else {
+                        None
+                    };
+                    if error.as_ref().is_some_and(is_refusal) {
+                        return Ok(Attempt::Refused);
+                    }
+                    let of = std::mem::replace(&mut self.last, load.documents());
+                    return Ok(if earlier_refused {
+                        Attempt::SentAfterRefusal { of }
+                    } else {
+                        Attempt::Sent
                     });
                 }
-                Ok(_) if earlier_refused => return Ok(Attempt::SentAfterRefusal),
-                Ok(_) => return Ok(Attempt::Sent),
                 // The refused call sent nothing, so it is made again.
                 Err(error) if is_refusal(&error) && !earlier_refused => earlier_refused = true,
                 Err(error) if is_refusal(&error) => return Ok(Attempt::Refused),
