@@ -399,6 +399,11 @@ mod loom {
             self.0.push(Piece::new(&self.1, head, Record::default(), 0));
         }
 
+        fn push_elsewhere(&self) -> thread::JoinHandle<()> {
+            let queue = self.clone();
+            spawn(move || queue.push())
+        }
+
         /// What the emission thread does, without a socket.
         fn work(&self) -> thread::JoinHandle<()> {
             let Self(queue, _) = self.clone();
@@ -441,8 +446,7 @@ mod loom {
     fn whoever_waits_for_pieces_gets_all_of_them() {
         model(|| {
             let queue = Model::of(8);
-            let pushes = queue.clone();
-            let other = spawn(move || pushes.push());
+            let other = queue.push_elsewhere();
             let takes = queue.0.clone();
             let taker = spawn(move || {
                 let mut batch = VecDeque::new();
@@ -468,8 +472,7 @@ mod loom {
         model(|| {
             let queue = Model::of(1);
             let worker = queue.work();
-            let pushes = queue.clone();
-            let other = spawn(move || pushes.push());
+            let other = queue.push_elsewhere();
             queue.push();
             other.join().unwrap();
             assert_eq!(queue.shut_down(NEVER).remaining, 0);
@@ -485,8 +488,7 @@ mod loom {
         model(|| {
             let queue = Model::of(8);
             let worker = queue.work();
-            let pushes = queue.clone();
-            let other = spawn(move || pushes.push());
+            let other = queue.push_elsewhere();
             queue.push();
             let deadline = Instant::now() + NEVER;
             let flushed = queue.0.wait_for(queue.0.target(), deadline);
@@ -524,8 +526,7 @@ mod loom {
         model(|| {
             let queue = Model::of(8);
             let worker = queue.work();
-            let pushes = queue.clone();
-            let other = spawn(move || pushes.push());
+            let other = queue.push_elsewhere();
             queue.push();
             let left = queue.shut_down(Duration::ZERO).remaining;
             other.join().unwrap();

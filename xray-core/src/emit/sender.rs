@@ -253,6 +253,9 @@ mod tests {
     use crate::emit::{Emitter, Pace};
     use crate::sampling::Always;
 
+    /// The largest datagram of macOS.
+    const TAKES: usize = 9_216;
+
     /// Keeps pieces as they cross the queue.
     #[derive(Debug, Clone, Default)]
     struct Keep(Arc<std::sync::Mutex<Vec<Piece>>>);
@@ -263,8 +266,8 @@ mod tests {
         }
     }
 
-    /// Pieces of so many bytes of metadata each, and who is to receive them.
-    fn pieces(sizes: impl IntoIterator<Item = usize>) -> (Recorder, Vec<Piece>) {
+    /// The pieces that leave a recorder, each when its segment closes.
+    fn pieces(record: impl FnOnce(&Recorder)) -> (Recorder, Vec<Piece>) {
         let kept = Keep::default();
         let recorder = Recorder::builder("test")
             .ignore_environment()
@@ -272,12 +275,19 @@ mod tests {
             .emitter(kept.clone())
             .build()
             .unwrap();
-        for size in sizes {
-            let segment = recorder.begin_segment("shop");
-            segment.metadata("m", "m".repeat(size));
-        }
+        record(&recorder);
         let pieces = std::mem::take(&mut *kept.0.lock().unwrap());
         (recorder, pieces)
+    }
+
+    /// Pieces of so many bytes of metadata each.
+    fn sized<const N: usize>(sizes: [usize; N]) -> (Recorder, Vec<Piece>) {
+        pieces(|recorder| {
+            for size in sizes {
+                let segment = recorder.begin_segment("shop");
+                segment.metadata("m", "m".repeat(size));
+            }
+        })
     }
 
     fn listen() -> (UdpSocket, Sender) {
@@ -301,16 +311,18 @@ mod tests {
         }
     }
 
-    /// The lengths of datagrams that hold one document each.
-    fn received(socket: &UdpSocket, count: usize) -> Vec<usize> {
+    /// The next datagram's length, and the document it holds.
+    fn receive(socket: &UdpSocket) -> (usize, Document) {
         let mut datagram = vec![0; 65_536];
-        let mut one = || {
-            let bytes = socket.recv(&mut datagram).unwrap();
-            let line = datagram.iter().position(|byte| *byte == b'\n').unwrap();
-            Document::from_json(&datagram[line + 1..bytes]).unwrap();
-            bytes
-        };
-        (0..count).map(|_| one()).collect()
+        let bytes = socket.recv(&mut datagram).unwrap();
+        let line = datagram.iter().position(|byte| *byte == b'\n').unwrap();
+        let document = Document::from_json(&datagram[line + 1..bytes]);
+        (bytes, document.unwrap())
+    }
+
+    /// The lengths of so many datagrams.
+    fn received(socket: &UdpSocket, count: usize) -> Vec<usize> {
+        (0..count).map(|_| receive(socket).0).collect()
     }
 
     #[test]
@@ -318,7 +330,7 @@ mod tests {
     fn small_documents_leave_together_and_arrive_apart() {
         let (socket, sender) = listen();
         let sizes = [500, 500, 520, 560, 7_000, 540, 20_000, 530, 510];
-        let (recorder, pieces) = pieces(sizes);
+        let (recorder, pieces) = sized(sizes);
         let mut outbox = Outbox::default();
         for piece in pieces {
             sender.send(&mut outbox, piece, &mut Waits::Never);
@@ -339,7 +351,7 @@ mod tests {
     #[test]
     fn what_cannot_leave_together_leaves_one_by_one() {
         let (socket, sender) = listen();
-        let (recorder, pieces) = pieces([8_000; 9]);
+        let (recorder, pieces) = sized([8_000; 9]);
         let mut outbox = Outbox::default();
         bundle(&mut outbox, pieces);
         // So that it is known whether the socket takes them together.
@@ -357,7 +369,7 @@ mod tests {
     #[test]
     fn what_is_left_of_a_bundle_is_what_was_not_sent() {
         let (socket, sender) = listen();
-        let (recorder, pieces) = pieces([8_000; 9]);
+        let (recorder, pieces) = sized([8_000; 9]);
         let mut outbox = Outbox::default();
         bundle(&mut outbox, pieces);
         sender.udp.lock().send(Load::One(outbox.bundle.first()));
@@ -378,7 +390,7 @@ mod tests {
     #[test]
     fn what_is_refused_together_is_lost_together() {
         let (socket, sender) = listen();
-        let (recorder, pieces) = pieces([500; 5]);
+        let (recorder, pieces) = sized([500; 5]);
         let mut outbox = Outbox::default();
         for (number, piece) in pieces.into_iter().enumerate() {
             sender.send(&mut outbox, piece, &mut Waits::Never);
@@ -396,27 +408,18 @@ mod tests {
     /// What is packed again used to be counted again.
     #[test]
     fn a_value_is_counted_as_trimmed_once_however_often_it_is_packed() {
-        const TAKES: usize = 9_216;
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let kept = Keep::default();
-        let recorder = Recorder::builder("test")
-            .ignore_environment()
-            .sampler(Always)
-            .emitter(kept.clone())
-            .build()
-            .unwrap();
-        let segment = recorder.begin_segment("shop");
-        segment.metadata("too large for the limit", "m".repeat(60_000));
-        segment.metadata("too large for this network", "m".repeat(20_000));
-        for _ in 0..4 {
-            let child = segment.begin_subsegment("part");
-            child.metadata("fits", "m".repeat(2_000));
-        }
-        segment.close();
-        let address = socket.local_addr().unwrap().into();
-        let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+        let (recorder, mut pieces) = pieces(|recorder| {
+            let segment = recorder.begin_segment("shop");
+            segment.metadata("too large for the limit", "m".repeat(60_000));
+            segment.metadata("too large for this network", "m".repeat(20_000));
+            for _ in 0..4 {
+                let child = segment.begin_subsegment("part");
+                child.metadata("fits", "m".repeat(2_000));
+            }
+        });
+        let (_socket, sender) = listen();
         sender.udp.lock().takes = TAKES;
-        let piece = kept.0.lock().unwrap().pop().unwrap();
+        let piece = pieces.pop().unwrap();
         sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
         assert!(sender.limit.load(Ordering::Relaxed) < limits::DOCUMENT_BYTES);
         assert_eq!(recorder.events().trimmed, 2);
@@ -424,42 +427,31 @@ mod tests {
         assert!(recorder.documents().is_balanced());
     }
 
-    /// T-14, a network whose largest datagram is that of macOS.
+    /// T-14.
     #[test]
     fn a_network_that_takes_less_gets_smaller_documents_and_loses_none() {
-        const TAKES: usize = 9_216;
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let kept = Keep::default();
-        let recorder = Recorder::builder("test")
-            .ignore_environment()
-            .sampler(Always)
-            .emitter(kept.clone())
-            .build()
-            .unwrap();
         let mut tree = BTreeMap::new();
-        for size in [100, 400] {
-            let segment = recorder.begin_segment("shop");
-            let id = |entity: &crate::Entity| entity.id().unwrap().to_string();
-            tree.insert(id(&segment), None);
-            for _ in 0..60 {
-                let child = segment.begin_subsegment("part");
-                tree.insert(id(&child), Some(id(&segment)));
-                child.metadata("m", "m".repeat(size));
-                child.in_subsegment("inner", |inner| {
-                    tree.insert(id(inner), Some(id(&child)));
-                });
+        let (recorder, pieces) = pieces(|recorder| {
+            for size in [100, 400] {
+                let segment = recorder.begin_segment("shop");
+                let id = |entity: &crate::Entity| entity.id().unwrap().to_string();
+                tree.insert(id(&segment), None);
+                for _ in 0..60 {
+                    let child = segment.begin_subsegment("part");
+                    tree.insert(id(&child), Some(id(&segment)));
+                    child.metadata("m", "m".repeat(size));
+                    child.in_subsegment("inner", |inner| {
+                        tree.insert(id(inner), Some(id(&child)));
+                    });
+                }
             }
-        }
-        let address = socket.local_addr().unwrap().into();
-        let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+        });
+        let (socket, sender) = listen();
         sender.udp.lock().takes = TAKES;
         let mut outbox = Outbox::default();
         let mut seen = BTreeSet::new();
         let mut adapted = None;
-        for piece in std::mem::take(&mut *kept.0.lock().unwrap()) {
+        for piece in pieces {
             let before = recorder.documents().sent;
             // Inline: what does not go at once is lost.
             sender.send(&mut outbox, piece, &mut Waits::Never);
@@ -467,11 +459,8 @@ mod tests {
             let limit = sender.limit.load(Ordering::Relaxed);
             assert_eq!(*adapted.get_or_insert(limit), limit);
             for _ in before..recorder.documents().sent {
-                let mut datagram = vec![0; 65_536];
-                let bytes = socket.recv(&mut datagram).unwrap();
+                let (bytes, document) = receive(&socket);
                 assert!(bytes <= TAKES, "{bytes}");
-                let json = &datagram[limits::DATAGRAM_HEADER.len()..bytes];
-                let document = Document::from_json(json).unwrap();
                 let mut nested = vec![(document.parent_id.clone(), &document)];
                 while let Some((parent, part)) = nested.pop() {
                     assert_eq!(tree.get(&part.id), Some(&parent));
