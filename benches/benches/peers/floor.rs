@@ -2,8 +2,12 @@
 //! cannot do without.
 
 use std::hint::black_box;
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::measure::{self, Figures};
 use crate::sink::Sink;
@@ -32,11 +36,29 @@ pub(crate) fn process_id(calls: u32) -> Figures {
     })
 }
 
-/// One a datagram: whether anybody listens.
+/// One for each call that sends: whether anybody listens.
 pub(crate) fn socket_error(calls: u32) -> Figures {
     let sink = Sink::new().expect("loopback has a free port");
     let socket = sink.sender().expect("loopback has a free port");
     measure::each(calls, |_| {
         let _ = black_box(socket.take_error());
+    })
+}
+
+/// What is left of the send when one call takes as many traces as ours does.
+pub(crate) fn sent_together(calls: u32) -> Figures {
+    const TOGETHER: u32 = 19;
+    const BYTES: u16 = 2_250;
+    let sink = Sink::new().expect("loopback has a free port");
+    let socket = sink.sender().expect("loopback has a free port");
+    let datagrams = vec![b' '; TOGETHER as usize * usize::from(BYTES)];
+    measure::each(calls, |number| {
+        if number % TOGETHER == 0 {
+            let parts = [ControlMessage::UdpGsoSegments(&BYTES)];
+            let slices = [IoSlice::new(&datagrams)];
+            let flags = MsgFlags::empty();
+            let sent = sendmsg::<()>(socket.as_raw_fd(), &slices, &parts, flags, None);
+            black_box(sent).expect("Linux parts datagrams");
+        }
     })
 }

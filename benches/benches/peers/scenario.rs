@@ -106,7 +106,7 @@ const fn scenario(name: &'static str, title: &'static str, kind: Kind) -> Scenar
     Scenario { name, title, kind }
 }
 
-pub(crate) const ALL: [Scenario; 32] = [
+pub(crate) const ALL: [Scenario; 33] = [
     scenario("ours", "**xray-core**", Kind::Sending(on_its_thread)),
     scenario(
         "inline",
@@ -201,8 +201,13 @@ pub(crate) const ALL: [Scenario; 32] = [
     ),
     scenario(
         "socket-error",
-        "`SO_ERROR`, once a datagram",
+        "`SO_ERROR`, once a call that sends",
         Kind::Floor(floor::socket_error),
+    ),
+    scenario(
+        "sent-together",
+        "a datagram of 2.2 kB, where one call sends 19 of them",
+        Kind::Floor(floor::sent_together),
     ),
     scenario("ours-parse", "**xray-core**", Kind::Parse(ours::parse)),
     scenario(
