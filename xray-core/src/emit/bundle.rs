@@ -2,16 +2,12 @@
 //!
 //! Most of what a document costs is the call that sends it. Over loopback Linux
 //! takes many datagrams in one ([`gso`](super::gso)), which then cost a quarter
-//! each and take less of the receiver's buffer. But for the last they have to be
-//! equally long: blanks at the end of the header line fill them up, which is
-//! read as JSON by whoever receives it, and the documents are as they were.
+//! each and take less of the receiver's buffer.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::pace;
 use crate::ledger::{Ledger, Loss};
-use crate::limits::DATAGRAM_HEADER;
 use crate::recorder::Common;
 
 /// Datagrams in one call; Linux has taken 64 since 4.18.
@@ -21,16 +17,6 @@ pub(super) const LONGEST: usize = 8 << 10;
 /// Bytes of the receiver's buffer that one call may take, whatever the pace: a
 /// third of the default one.
 const KERNEL_BYTES: usize = 64 << 10;
-
-const HEADER: usize = DATAGRAM_HEADER.len() - 1;
-
-/// The header line without its line feed, and blanks.
-static HEADER_AND_BLANKS: [u8; HEADER + LONGEST] = {
-    let mut bytes = [b' '; HEADER + LONGEST];
-    let (header, _) = bytes.split_at_mut(HEADER);
-    header.copy_from_slice(DATAGRAM_HEADER.split_at(HEADER).0);
-    bytes
-};
 
 /// Datagrams of documents that are packed and not sent yet.
 #[derive(Debug, Default)]
@@ -62,8 +48,14 @@ impl Bundle {
         self.parts.len() - self.decided
     }
 
+    /// The length of the longest.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// Whether a datagram of `bytes` may be added: within what one call takes
-    /// and a burst allows, and with blanks for at most a third of all.
+    /// and a burst allows, and so that all would not grow by more than half, were
+    /// each as long as the longest.
     pub(super) fn has_room(&self, bytes: usize, burst: usize) -> bool {
         let (count, longest) = (self.parts.len() + 1, self.longest.max(bytes));
         self.is_empty()
@@ -92,35 +84,21 @@ impl Bundle {
     }
 
     /// The first datagram that is left.
-    pub(super) fn first(&self) -> &[u8] {
-        self.datagram(self.decided)
+    pub(super) fn first(&self) -> Option<&[u8]> {
+        self.datagrams().next()
     }
 
-    fn datagram(&self, at: usize) -> &[u8] {
-        let start = at.checked_sub(1).map_or(0, |before| self.parts[before].end);
-        &self.bytes[start..self.parts[at].end]
-    }
-
-    /// All that are left as one, each but the last of the length that is
-    /// returned.
-    pub(super) fn joined<'a>(&'a self, slices: &mut [IoSlice<'a>; 2 * DATAGRAMS]) -> usize {
-        for (pair, at) in slices.chunks_mut(2).zip(self.decided..self.parts.len()) {
-            let datagram = self.datagram(at);
-            let is_last = at + 1 == self.parts.len();
-            let blanks = if is_last {
-                0
-            } else {
-                self.longest - datagram.len()
-            };
-            pair[0] = IoSlice::new(&HEADER_AND_BLANKS[..HEADER + blanks]);
-            pair[1] = IoSlice::new(&datagram[HEADER..]);
-        }
-        self.longest
+    /// The datagrams that are left.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.parts.iter().map(|part| part.end);
+        let starts = std::iter::once(0).chain(ends.clone());
+        let datagrams = starts.zip(ends).map(|(start, end)| &self.bytes[start..end]);
+        datagrams.skip(self.decided)
     }
 
     /// What all that are left take of the receiver's buffer.
     pub(super) fn kernel_bytes(&self) -> usize {
-        pace::kernel_bytes(self.longest, self.len())
+        pace::kernel_bytes(self.longest(), self.len())
     }
 
     /// Books the first `count` that are left, and tells how many pieces are done
@@ -160,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::Documents;
+    use crate::limits::DATAGRAM_HEADER;
 
     fn datagram(bytes: usize) -> Vec<u8> {
         let mut datagram = DATAGRAM_HEADER.to_vec();
@@ -174,14 +153,12 @@ mod tests {
     }
 
     proptest! {
-        /// What is joined falls apart into what was put in, blanks apart, and
-        /// stays within the bounds of one call.
         #[test]
-        fn what_is_joined_falls_apart_again(
+        fn a_bundle_keeps_to_what_one_call_takes(
             sizes in prop::collection::vec(0..LONGEST - 64, 1..200),
             alike in prop::option::of(1..64_usize),
         ) {
-            let common = Arc::default();
+            let common: Arc<Common> = Arc::default();
             let mut bundle = Bundle::default();
             let mut put = Vec::new();
             for size in sizes {
@@ -193,19 +170,14 @@ mod tests {
                 bundle.push(&common, &datagram, 0);
                 put.push(datagram);
             }
-            prop_assert!(bundle.len() == put.len() && (1..=DATAGRAMS).contains(&put.len()));
+            prop_assert!((1..=DATAGRAMS).contains(&bundle.len()));
+            prop_assert!(bundle.datagrams().eq(put.iter().map(|datagram| &datagram[..])));
+            prop_assert_eq!(Some(bundle.longest()), put.iter().map(Vec::len).max());
             prop_assert!(bundle.len() == 1 || bundle.kernel_bytes() <= KERNEL_BYTES);
-            let mut slices = [IoSlice::new(&[]); 2 * DATAGRAMS];
-            let each = bundle.joined(&mut slices);
-            let joined = slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<_>>();
+            let joined = bundle.longest() * bundle.len();
+            prop_assert!(joined <= crate::limits::DATAGRAM_BYTES);
             let bytes: usize = put.iter().map(Vec::len).sum();
-            prop_assert!(joined.len() * 2 <= bytes * 3, "{} of {bytes}", joined.len());
-            prop_assert!(joined.len() <= crate::limits::DATAGRAM_BYTES);
-            let parted: Vec<_> = joined.chunks(each).map(|part| {
-                let end = part.iter().position(|byte| *byte == b'\n').unwrap();
-                [part[..end].trim_ascii_end(), &part[end..]].concat()
-            }).collect();
-            prop_assert_eq!(parted, put);
+            prop_assert!(joined * 2 <= bytes * 3, "{joined} of {bytes}");
             common.ledger.create_documents(bundle.len() as u64);
             bundle.decide(bundle.len(), Ok(()));
             prop_assert!(books(&common).queued == 0);

@@ -136,12 +136,12 @@ impl Sender {
     /// Empties the bundle; an error if the time of a shutdown was over before.
     fn send_rest(&self, bundle: &mut Bundle, waits: &mut Waits<'_>) -> Result<(), Loss> {
         let mut result = Ok(());
-        while let Some(ledger) = bundle.ledger() {
+        while let (Some(ledger), Some(first)) = (bundle.ledger(), bundle.first()) {
             let joins = bundle.len() > 1 && self.udp.lock().joins();
             let (load, count) = if joins {
                 (Load::All(bundle), bundle.len())
             } else {
-                (Load::One(bundle.first()), 1)
+                (Load::One(first), 1)
             };
             let verdict = result.and_then(|()| self.deliver(load, ledger, waits));
             if joins && verdict == Err(Loss::TooLarge) {
@@ -355,7 +355,10 @@ mod tests {
         let mut outbox = Outbox::default();
         bundle(&mut outbox, pieces);
         // So that it is known whether the socket takes them together.
-        sender.udp.lock().send(Load::One(outbox.bundle.first()));
+        sender
+            .udp
+            .lock()
+            .send(Load::One(outbox.bundle.first().unwrap()));
         assert_eq!(sender.udp.lock().joins(), cfg!(target_os = "linux"));
         sender.send_bundle(&mut outbox, &mut Waits::Never);
         assert!(!sender.udp.lock().joins());
@@ -372,7 +375,10 @@ mod tests {
         let (recorder, pieces) = sized([8_000; 9]);
         let mut outbox = Outbox::default();
         bundle(&mut outbox, pieces);
-        sender.udp.lock().send(Load::One(outbox.bundle.first()));
+        sender
+            .udp
+            .lock()
+            .send(Load::One(outbox.bundle.first().unwrap()));
         // Too many for one call, at 120 kB a second: together, then one by one.
         let mut bucket = Bucket::new(Pace::new(120_000, 12_500));
         let (queue, mut progress) = (Queue::new(9, 1 << 20), Progress::default());
