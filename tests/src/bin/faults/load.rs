@@ -108,8 +108,8 @@ fn queue_overflow(segments: u64) -> String {
         let rate = segments as f64 / begun.elapsed().as_secs_f64();
         let ratio = segments / recorder.documents().sent.max(1);
         // Beside the queue, the thread holds the batch it took: what there was,
-        // at most 32.
-        let bound = (pieces + pieces.min(32)) as u64;
+        // at most 64.
+        let bound = (pieces + pieces.min(64)) as u64;
         assert!(most <= bound, "{most} queued, {pieces} allowed and a batch");
         assert!(recorder.flush(LONG).wait().is_complete());
         daemon.stop();
