@@ -181,11 +181,19 @@ mod unix {
         let documents = recorder.documents();
         assert!(!documents.lost.contains_key(&Loss::Fork), "{documents:?}");
         let sent = documents.sent + CHILDREN as u64 * OWN;
-        assert!(daemon.wait_for(sent as usize, LONG));
-        assert_eq!(daemon.received_count() as u64, sent);
+        // What is sent inline keeps to no pace, and the daemon may be slower.
+        let drops = || daemon.kernel_drops().unwrap_or(0);
+        let end = Instant::now() + LONG;
+        while daemon.received_count() as u64 + drops() < sent && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (received, drops) = (daemon.received_count() as u64, drops());
+        assert_eq!(received + drops, sent, "{drops} dropped");
         // One entity each, and the inner ones.
-        let inner = CHILDREN * OWN as usize;
-        assert_eq!(ids.lock().unwrap().len(), sent as usize + inner);
+        let ids = ids.lock().unwrap().len() as u64;
+        let inner = CHILDREN as u64 * OWN;
+        assert!(ids <= received + inner, "{ids} of {received}");
+        assert!(drops > 0 || ids == received + inner, "{ids} of {received}");
     }
 
     fn grandchildren_trace_again() {
