@@ -103,7 +103,7 @@ impl Bucket {
 /// receiver's buffer, bookkeeping included, as found by filling one on Linux.
 pub(super) fn kernel_bytes(bytes: usize, count: usize) -> usize {
     let each = match bytes {
-        _ if count > 1 => 1_152,
+        _ if count > 1 => 896 + bytes / 32,
         ..=2_000 => 1_280,
         _ => 4_096,
     };
