@@ -236,11 +236,10 @@ impl Entity {
         self.metadata_in("default", key, value);
     }
 
-    /// Records any serialisable value under a namespace of its own. What
-    /// cannot be serialised is recorded as a text that says so, and so is a value
-    /// of more than 32 levels; one over 64 kB, which could never be sent, as its
-    /// size. Namespaces that begin
-    /// with `AWS.` are X-Ray's own.
+    /// Records any serialisable value under a namespace of its own. What cannot be
+    /// serialised is recorded as a text that says so, and so is a value of more
+    /// than 32 levels; one over 64 kB, which could never be sent, as its size.
+    /// Namespaces that begin with `AWS.` are X-Ray's own.
     pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
         self.recorded(|trace, place| {
             let json = crate::record::json::capture(&value, &trace.core.common.ledger);

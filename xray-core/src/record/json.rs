@@ -7,8 +7,8 @@ use crate::encode::json::{harmless, string, trimmed};
 use crate::ledger::Ledger;
 use crate::limits;
 
-/// What its `Serialize` refuses or panics over becomes a text that says so; what could
-/// never be sent becomes its size.
+/// What its `Serialize` refuses or panics over becomes a text that says so; what
+/// could never be sent becomes its size.
 pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
     let captured = ledger.guard(|| serde_json::to_string(value));
     let text = match captured {

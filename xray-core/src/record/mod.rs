@@ -1,8 +1,9 @@
 //! What is written down while a request runs: one growing record per trace.
 //!
 //! Nodes, their values and their text lie in three arenas, so that an entity
-//! costs no allocation of its own, but for exceptions, which are few, and a finished record crosses to the emission
-//! thread by a move. Nothing is serialised here, nothing recurses.
+//! costs no allocation of its own, exceptions apart, which are few. A finished
+//! record crosses to the emission thread by a move. Nothing is serialised here
+//! but a value of the user's, nothing recurses.
 
 mod cause;
 pub(crate) mod json;
