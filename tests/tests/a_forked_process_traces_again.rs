@@ -136,7 +136,7 @@ mod unix {
 
     fn children_trace_again(inline: bool) {
         let (daemon, ids) = daemon();
-        let builder = sends_to(daemon.address()).queue(64, 1 << 20);
+        let builder = sends_to(daemon.address()).queue_limits(64, 1 << 20);
         let builder = builder.hook(|_| Keep::Send);
         let builder = if inline {
             builder.send_inline()
@@ -155,7 +155,10 @@ mod unix {
                     while !stop.load(Ordering::Relaxed) {
                         recorder.begin_segment("parent").close();
                         entity.tally("written", xray_core::Tally::Sum(1.0));
-                        let _ = (recorder.flush(Duration::ZERO).wait(), recorder.open());
+                        let _ = (
+                            recorder.flush(Duration::ZERO).wait(),
+                            recorder.open_entities(),
+                        );
                     }
                 });
             }

@@ -106,7 +106,7 @@ const PROGRAMS: &[(&str, Program)] = &[
                 std::thread::spawn(work).join().unwrap();
             }
             flush(&recorder, documents);
-            assert_eq!(recorder.open(), 0);
+            assert_eq!(recorder.open_entities(), 0);
             let closed = documents.div_ceil(2);
             assert_eq!(recorder.documents().created, documents + closed);
         },
@@ -136,7 +136,7 @@ const PROGRAMS: &[(&str, Program)] = &[
         drop(runtime);
         drop(tasks);
         flush(&recorder, documents);
-        assert_eq!(recorder.open(), 0);
+        assert_eq!(recorder.open_entities(), 0);
     }),
     ("no_file_descriptors", |builder, documents| {
         let mut all = Vec::new();
@@ -181,7 +181,7 @@ impl Drop for AtEnd {
 struct Kept(#[expect(dead_code, reason = "its drop is what matters")] Segment);
 
 fn filled(builder: RecorderBuilder, documents: u64) -> Recorder {
-    let recorder = builder.queue(8, 1 << 20).build().unwrap();
+    let recorder = builder.queue_limits(8, 1 << 20).build().unwrap();
     for _ in 0..documents {
         recorder.begin_segment("filled").close();
     }

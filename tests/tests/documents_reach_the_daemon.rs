@@ -63,7 +63,10 @@ fn a_full_queue_loses_the_newest_and_counts_them() {
     for pieces in [1, 16] {
         // Nobody listens: the thread holds what it took, and the queue fills.
         let address = nobody().unwrap();
-        let recorder = sends_to(address).queue(pieces, 1 << 20).build().unwrap();
+        let recorder = sends_to(address)
+            .queue_limits(pieces, 1 << 20)
+            .build()
+            .unwrap();
         let all = 2_000;
         for at in 0..all {
             recorder.begin_segment(&format!("number {at}")).close();
@@ -93,7 +96,7 @@ fn a_full_queue_loses_the_newest_and_counts_them() {
 #[test]
 fn a_queue_is_full_by_bytes_too() {
     let recorder = sends_to(nobody().unwrap())
-        .queue(1_000, 20_000)
+        .queue_limits(1_000, 20_000)
         .build()
         .unwrap();
     for _ in 0..100 {

@@ -82,7 +82,7 @@ fn restart_while(daemon: &Daemon, at_least: u32, work: impl FnOnce(&AtomicBool) 
 fn restarts_cost_nothing_while_the_queue_covers_them() {
     let daemon = Daemon::start().unwrap();
     let recorder = sends_to(daemon.address())
-        .queue(100_000, 1 << 30)
+        .queue_limits(100_000, 1 << 30)
         .build()
         .unwrap();
     let ids = Mutex::new(BTreeSet::new());
@@ -127,7 +127,7 @@ fn restarts_cost_nothing_while_the_queue_covers_them() {
 fn restarts_that_the_queue_does_not_cover_cost_what_it_could_not_hold() {
     let daemon = Daemon::builder().count_only().start().unwrap();
     let recorder = sends_to(daemon.address())
-        .queue(8, 1 << 20)
+        .queue_limits(8, 1 << 20)
         .build()
         .unwrap();
     restart_while(&daemon, 6, |enough| {
@@ -187,7 +187,7 @@ fn a_flush_misses_nothing_that_was_closed_before_it() {
     let daemon = Daemon::builder().count_only().start().unwrap();
     let recorder = sends_to(daemon.address())
         .pace(Pace::unlimited())
-        .queue(100_000, 1 << 30)
+        .queue_limits(100_000, 1 << 30)
         .build()
         .unwrap();
     let rounds = 5_000;

@@ -28,7 +28,7 @@ fn flush_and_shutdown_are_back_in_time_in_every_place_and_state() {
                 let case = format!("{place}, {state:?}, {documents} documents");
                 let (daemon, builder) = in_state(state).unwrap();
                 // A hundred are more than the queue and its thread hold.
-                let recorder = builder.queue(8, 1 << 20).build().unwrap();
+                let recorder = builder.queue_limits(8, 1 << 20).build().unwrap();
                 for _ in 0..documents {
                     recorder.begin_segment("a").close();
                 }

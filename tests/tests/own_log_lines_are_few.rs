@@ -58,7 +58,7 @@ impl log::Log for Traced {
 fn a_hundred_thousand_losses_make_one_line_of_each_kind_in_ten_seconds() {
     let begun = Instant::now();
     let recorder = sends_to(nobody().unwrap())
-        .queue(16, 1 << 20)
+        .queue_limits(16, 1 << 20)
         .build()
         .unwrap();
     TRACED.set(recorder.clone()).unwrap();

@@ -250,7 +250,7 @@ fn a_marker_in_each_secret_place_comes_out_nowhere() {
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
     // Lines of ours: a refusal, a loss, a wrong variable.
     let lost = sends_to(nobody().unwrap())
-        .queue(1, 1 << 20)
+        .queue_limits(1, 1 << 20)
         .build()
         .unwrap();
     for url in &urls {

@@ -115,11 +115,15 @@ fn of_segments_that_nobody_closes_the_oldest_are_given_up() {
         segment.annotate("at", at);
         ids.push(segment.id().unwrap());
         std::mem::forget(segment);
-        assert!(recorder.open() <= 800, "{at}");
+        assert!(recorder.open_entities() <= 800, "{at}");
     }
     let entities = recorder.entities();
     let given_up = entities.dropped[&Loss::LimitOpen];
-    assert_eq!(given_up, leaked - recorder.open() as u64, "{entities:?}");
+    assert_eq!(
+        given_up,
+        leaked - recorder.open_entities() as u64,
+        "{entities:?}"
+    );
     assert!(entities.is_balanced(), "{entities:?}");
     // Those that are left are the youngest: all of them from this thread.
     let left = recorder.snapshot();
@@ -152,7 +156,7 @@ fn what_was_given_up_is_closed_in_vain() {
         .build()
         .unwrap();
     let mut open: Vec<_> = (0..1_000).map(|_| recorder.begin_segment("many")).collect();
-    let alive = recorder.open() as u64;
+    let alive = recorder.open_entities() as u64;
     assert!((1..=8).contains(&alive), "{alive}");
     for segment in &open {
         segment.annotate("late", 1);
@@ -162,7 +166,7 @@ fn what_was_given_up_is_closed_in_vain() {
     open.clear();
     assert!(recorder.flush(LONG).wait().is_complete());
     assert!(begun.elapsed() < LONG);
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     balance(&recorder);
     accepted(&daemon, recorder.documents().sent as usize);
     let segments = daemon.documents();

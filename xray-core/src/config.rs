@@ -208,7 +208,7 @@ impl RecorderBuilder {
     /// their estimated bytes. What comes on top is lost as `queue_full`. A few
     /// pieces wait for 20 ms at most, as documents that leave together cost less.
     /// Defaults to 4,096 pieces and 32 MiB.
-    pub fn queue(mut self, pieces: usize, bytes: usize) -> Self {
+    pub fn queue_limits(mut self, pieces: usize, bytes: usize) -> Self {
         self.queue_pieces = pieces;
         self.queue_bytes = bytes;
         self

@@ -153,9 +153,9 @@ mod tests {
             .build()
             .unwrap();
         let open: Vec<_> = (0..100).map(|_| recorder.begin_segment("many")).collect();
-        assert_eq!(recorder.open(), open.len());
+        assert_eq!(recorder.open_entities(), open.len());
         let one_more = recorder.begin_segment("one more");
-        assert!(recorder.open() <= 100);
+        assert!(recorder.open_entities() <= 100);
         assert!(recorder.entities().open > 90);
         drop((one_more, open));
         assert!(recorder.entities().is_balanced());

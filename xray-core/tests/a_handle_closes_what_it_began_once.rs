@@ -209,7 +209,7 @@ fn every_way_to_close_closes_once() {
     ];
     for (at, (way, close)) in ways.iter().enumerate() {
         let (segment, child) = begin();
-        assert_eq!((recorder.open(), recorder.entities().open), (2, 2));
+        assert_eq!((recorder.open_entities(), recorder.entities().open), (2, 2));
         close(segment, child);
         let document = &capture.documents()[at];
         assert_eq!(capture.documents().len(), at + 1, "{way}");

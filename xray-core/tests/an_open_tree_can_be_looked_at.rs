@@ -62,12 +62,12 @@ fn what_is_open_is_counted_exactly() {
     let segment = recorder.begin_segment("a");
     for children in 1..=100 {
         open.push(segment.begin_subsegment("b"));
-        assert_eq!(recorder.open(), children + 1);
+        assert_eq!(recorder.open_entities(), children + 1);
         assert_eq!(recorder.entities().open, children as u64 + 1);
         assert!(recorder.entities().is_balanced());
     }
     while open.pop().is_some() {
-        assert_eq!(recorder.open(), open.len() + 1);
+        assert_eq!(recorder.open_entities(), open.len() + 1);
         // Closed, but not written before the segment is.
         assert_eq!(recorder.entities().open, 101);
         assert_eq!(recorder.entities().written, 0);

@@ -83,15 +83,15 @@ fn a_hold_keeps_the_segment_open_until_the_last_one_goes() {
     let (first, second) = (child.hold(), segment.hold());
     let later = Entity::clone(&segment);
     segment.close();
-    assert_eq!((recorder.open(), capture.json().len()), (2, 0));
+    assert_eq!((recorder.open_entities(), capture.json().len()), (2, 0));
     later.annotate("body", "still open");
     child.close();
     drop(first);
-    assert_eq!((recorder.open(), capture.json().len()), (1, 0));
+    assert_eq!((recorder.open_entities(), capture.json().len()), (1, 0));
     std::thread::spawn(move || drop(second))
         .join()
         .unwrap_or_default();
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     let document = &capture.documents()[0];
     assert_eq!(document.annotations["body"], "still open");
     assert_eq!(document.subsegments.len(), 1);

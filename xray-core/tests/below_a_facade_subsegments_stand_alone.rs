@@ -38,7 +38,7 @@ fn children_of_a_facade_are_independent_subsegments() {
     let facade = recorder.begin_facade(&header);
     assert!(facade.is_recorded() && facade.is_sampled());
     assert_eq!(facade.header().to_text().to_string(), HEADER);
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     // Nothing can be written to it.
     facade.annotate("lost", 1_u8);
     facade.set_user("lost");
@@ -50,7 +50,7 @@ fn children_of_a_facade_are_independent_subsegments() {
         assert_eq!(inner.segment().id(), outer.id());
         inner.segment().annotate("found", at);
         assert_eq!(inner.header().parent(), inner.id());
-        assert_eq!((recorder.open(), recorder.entities().open), (2, 2));
+        assert_eq!((recorder.open_entities(), recorder.entities().open), (2, 2));
         inner.close();
         assert_eq!(recorder.traces().len(), at, "leaves with its parent");
         outer.close();

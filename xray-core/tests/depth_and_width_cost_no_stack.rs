@@ -70,7 +70,7 @@ fn ten_thousand_levels_closed_from_below() {
         let pieces = Pieces::default();
         let recorder = builder(pieces.clone()).build().unwrap();
         let (segment, mut levels) = chain(&recorder);
-        assert_eq!(recorder.open(), DEEP + 1);
+        assert_eq!(recorder.open_entities(), DEEP + 1);
         let seen = recorder.snapshot();
         assert_eq!(
             seen.iter().map(|d| d.walk().count()).sum::<usize>(),

@@ -34,7 +34,7 @@ fn late_children_leave_on_their_own() {
     let after = later.begin_subsegment("after");
     assert_eq!(after.header().root(), Some(trace));
     assert_eq!(after.segment().id(), after.id());
-    assert_eq!(recorder.open(), 3);
+    assert_eq!(recorder.open_entities(), 3);
     below.annotate("still", "recorded");
     below.close();
     assert_eq!(capture.json().len(), 1, "leaves with its parent");
@@ -142,7 +142,7 @@ fn a_leaked_handle_keeps_nobody_waiting() {
     // Other traces do not care, and the leak is counted.
     recorder.begin_segment("other").close();
     assert_eq!(capture.json().len(), 4);
-    assert_eq!((recorder.open(), recorder.entities().open), (1, 1));
+    assert_eq!((recorder.open_entities(), recorder.entities().open), (1, 1));
     // Below the leaked one, what is done leaves by and by.
     for _ in 0..2_000 {
         of_leaked.in_subsegment("below", |_| ());

@@ -170,7 +170,7 @@ async fn a_declared_length_that_was_sent_is_the_end() {
         for _ in 0..polls {
             assert!(poll(&mut body).is_ready());
         }
-        assert_eq!(recorder.open(), 1, "there might be trailers");
+        assert_eq!(recorder.open_entities(), 1, "there might be trailers");
         drop(body);
         let document = only(&recorder, &capture);
         assert_eq!(!document.error, is_clean, "{polls} polls");
@@ -186,7 +186,7 @@ async fn trailers_are_the_end() {
     let (recorder, capture, mut body) = exchange(Method::GET, Response::new(body)).await;
     for left in [1, 0] {
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_data()));
-        assert_eq!(recorder.open(), 1, "{left}");
+        assert_eq!(recorder.open_entities(), 1, "{left}");
     }
     assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
     let expected = annotated(clean(Some(2)), Some(0));
@@ -218,7 +218,7 @@ async fn dropped_at_any_frame_is_no_success() {
         for _ in 0..k {
             assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
         }
-        assert_eq!(recorder.open(), 1);
+        assert_eq!(recorder.open_entities(), 1);
         drop(body);
         let mut expected = annotated(clean(None), (k > 0).then(|| 51 - k));
         expected["error"] = true.into();
@@ -256,7 +256,7 @@ async fn hints_are_the_inner_bodys() {
     }
     let (recorder, _capture, mut body) = exchange(Method::GET, Response::new(Ranged)).await;
     assert!(poll(&mut body).is_pending());
-    assert_eq!(recorder.open(), 1);
+    assert_eq!(recorder.open_entities(), 1);
     let hint = body.size_hint();
     assert_eq!((hint.lower(), hint.upper()), (3, Some(9)));
 }

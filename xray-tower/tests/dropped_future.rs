@@ -127,7 +127,7 @@ async fn dropped_between_head_and_body() {
     let (recorder, capture) = Recorder::capture("shop");
     let service = XRayLayer::new(recorder.clone()).layer(service_fn(hello));
     let response = service.oneshot(get("http://shop.example/")).await.unwrap();
-    assert_eq!(recorder.open(), 1);
+    assert_eq!(recorder.open_entities(), 1);
     drop(response);
     assert_eq!(
         shape(&only(&recorder, &capture)),

@@ -128,14 +128,14 @@ async fn trailers_end_it_on_both_sides() {
         let url = format!("http://{address}/{path}");
         let response = segment.scope(client.oneshot(get(&url))).await.unwrap();
         assert_eq!(response.version(), http::Version::HTTP_2);
-        assert_eq!(recorder.open(), 2);
+        assert_eq!(recorder.open_entities(), 2);
         let collected = response.into_body().collect().await.unwrap();
         let trailer = collected
             .trailers()
             .and_then(|trailers| trailers.get("grpc-status"));
         assert_eq!(trailer.map(|status| status.to_str().unwrap()), status);
         assert_eq!(collected.to_bytes(), "hello");
-        assert_eq!(recorder.open(), 1);
+        assert_eq!(recorder.open_entities(), 1);
         segment.close();
         let mut expected = document("127.0.0.1", &url, Some(5), is_fault);
         expected["namespace"] = "remote".into();
@@ -165,7 +165,7 @@ async fn a_stream_that_is_reset_is_cancelled() {
     let mut body = response.into_body();
     let frame = body.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "hello");
-    assert_eq!(recorder.open(), 1);
+    assert_eq!(recorder.open_entities(), 1);
     drop(body);
     eventually(&recorder, 1, &capture).await;
     let mut expected = document("stock", &url, None, false);

@@ -118,9 +118,9 @@ async fn a_call_is_a_subsegment_until_its_last_byte() {
                 assert_eq!(response.headers()["x-kind"], "test");
                 assert_eq!(response.content_length(), length);
                 assert_eq!(response.remote_addr(), Some(address));
-                assert_eq!(recorder.open(), 2, "until its last byte");
+                assert_eq!(recorder.open_entities(), 2, "until its last byte");
                 assert_eq!(response.text().await.unwrap(), "hello");
-                assert_eq!(recorder.open(), 1);
+                assert_eq!(recorder.open_entities(), 1);
             })
             .await;
         segment.close();

@@ -94,7 +94,7 @@ async fn check(
     let mut read = [0; 5];
     tunnel.read_exact(&mut read).await.unwrap();
     assert_eq!(&read, b"hello");
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     tunnel.shutdown().await.unwrap();
     assert_eq!(tunnel.read(&mut read).await.unwrap(), 0);
     drop(tunnel);
@@ -158,7 +158,7 @@ async fn a_client_of_both() {
         let client = XRayClientLayer::new().layer(client());
         let response = segment.scope(client.oneshot(request)).await.unwrap();
         let mut tunnel = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
-        assert_eq!(recorder.open(), 1, "the call is over");
+        assert_eq!(recorder.open_entities(), 1, "the call is over");
         segment.close();
         tunnel.write_all(b"hello").await.unwrap();
         let mut read = [0; 5];

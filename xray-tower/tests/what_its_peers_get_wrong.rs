@@ -85,7 +85,7 @@ async fn neither_a_missing_trace_nor_a_failing_hook_fails_the_call() {
 /// have the answer.
 async fn closed(recorder: &Recorder) {
     for _ in 0..500 {
-        if recorder.open() == 0 {
+        if recorder.open_entities() == 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -107,7 +107,7 @@ fn settings(daemon: &Daemon, chance: &mut Chance) -> Recorder {
         builder = builder.send_inline();
     }
     if chance.below(3) == 0 {
-        builder = builder.queue(4, 64_000);
+        builder = builder.queue_limits(4, 64_000);
     }
     if chance.below(3) == 0 {
         builder = builder.open_limits(20, 10);

@@ -365,9 +365,9 @@ impl<'a> World<'a> {
         assert!(entities.is_balanced(), "{entities:?}");
         assert!(documents.is_balanced(), "{documents:?}");
         let open = self.nodes.iter().filter(|node| node.open);
-        assert_eq!(self.recorder.open(), open.clone().count());
+        assert_eq!(self.recorder.open_entities(), open.clone().count());
         assert_eq!(entities.begun, self.begun);
-        assert!(entities.open >= self.recorder.open() as u64);
+        assert!(entities.open >= self.recorder.open_entities() as u64);
         let beyond = entities.dropped.get(&Loss::LimitChildren).copied();
         assert_eq!(beyond.unwrap_or(0), self.beyond);
         let expected: BTreeMap<&str, Option<i64>> =

@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(is_closed.recv_timeout(LONG), Ok(()), "it waits for itself");
         assert_eq!(recorder.documents().sent, 2);
         assert!(recorder.entities().is_balanced());
-        assert_eq!(recorder.open(), 0);
+        assert_eq!(recorder.open_entities(), 0);
     }
 
     /// A hook that takes its time used to hold up every thread that closes.

@@ -43,7 +43,7 @@ fn check(recorder: &Recorder, capture: &Capture, tree: &Tree) {
     );
     assert!(entities.is_balanced(), "{entities:?}");
     assert_eq!(documents.sent, documents.created, "{documents:?}");
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
 }
 
 #[test]

@@ -419,7 +419,7 @@ impl Trace {
     }
 
     /// Entities that are not closed.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn open_entities(&self) -> usize {
         self.lock().open.count()
     }
 }

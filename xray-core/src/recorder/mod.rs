@@ -155,9 +155,9 @@ impl Recorder {
     }
 
     /// How many segments and subsegments are not closed.
-    pub fn open(&self) -> usize {
+    pub fn open_entities(&self) -> usize {
         let traces = self.here().live.traces();
-        traces.iter().map(|trace| trace.open()).sum()
+        traces.iter().map(|trace| trace.open_entities()).sum()
     }
 
     /// Waits until everything closed before this call was sent or lost, at most

@@ -210,9 +210,9 @@ impl Deref for TestRecorder {
 pub fn assert_finished(recorder: &Recorder) {
     let (entities, documents) = (recorder.entities(), recorder.documents());
     let snapshot = recorder.snapshot();
-    if recorder.open() > 0 || entities.open > 0 || !snapshot.is_empty() {
+    if recorder.open_entities() > 0 || entities.open > 0 || !snapshot.is_empty() {
         let open = tree::Shown(&snapshot);
-        let count = recorder.open();
+        let count = recorder.open_entities();
         fail(&format_args!(
             "not finished: {count} open\n{open}{entities:?}"
         ));

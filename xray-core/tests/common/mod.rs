@@ -22,7 +22,7 @@ pub(crate) fn balance(recorder: &Recorder) {
     assert!(documents.is_balanced(), "{documents:?}");
     assert_eq!(entities.open, 0, "{entities:?}");
     assert_eq!(documents.queued, 0, "{documents:?}");
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     assert_eq!(recorder.snapshot(), []);
 }
 

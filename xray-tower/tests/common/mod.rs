@@ -36,7 +36,11 @@ pub(crate) fn assert_balanced(recorder: &Recorder) {
     let (entities, documents) = (recorder.entities(), recorder.documents());
     assert!(entities.is_balanced(), "{entities:?}");
     assert!(documents.is_balanced(), "{documents:?}");
-    assert_eq!((entities.open, recorder.open()), (0, 0), "{entities:?}");
+    assert_eq!(
+        (entities.open, recorder.open_entities()),
+        (0, 0),
+        "{entities:?}"
+    );
     assert_eq!(documents.queued, 0, "{documents:?}");
     assert_eq!(documents.created, documents.sent, "{documents:?}");
 }
@@ -63,7 +67,7 @@ pub(crate) fn none(recorder: &Recorder, capture: &Capture) {
 /// response.
 pub(crate) async fn eventually(recorder: &Recorder, documents: usize, capture: &Capture) {
     for _ in 0..500 {
-        if recorder.open() == 0 && capture.json().len() >= documents {
+        if recorder.open_entities() == 0 && capture.json().len() >= documents {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -112,7 +112,7 @@ impl Recorders {
                 .sampler(Always)
                 .service_version(env!("CARGO_PKG_VERSION"));
             if let Some(pieces) = queue {
-                builder = builder.queue(pieces, 32 << 20);
+                builder = builder.queue_limits(pieces, 32 << 20);
             }
             if let Some(daemon) = daemon {
                 builder = builder.daemon_address(daemon.address());

@@ -31,7 +31,7 @@ const CODE: i32 = 7;
 #[expect(clippy::panic, reason = "one of the ways to end")]
 pub(crate) fn exit(words: &[String]) {
     let address: SocketAddr = words[1].parse().expect("an address");
-    let recorder = sends_to(address).queue(64, 1 << 20);
+    let recorder = sends_to(address).queue_limits(64, 1 << 20);
     let recorder = recorder.build().expect("a thread");
     for _ in 0..100 {
         recorder.begin_segment("last").close();

@@ -104,7 +104,7 @@ fn flush_and_shutdown(
 ) -> [Duration; 2] {
     let (daemon, builder) = in_state(state).expect("a socket");
     // A hundred are more than the queue and its thread hold.
-    let recorder = builder.queue(8, 1 << 20).build().expect("a thread");
+    let recorder = builder.queue_limits(8, 1 << 20).build().expect("a thread");
     for _ in 0..documents {
         recorder.begin_segment("a").close();
     }
@@ -210,7 +210,7 @@ fn flush_races(rounds: u64) -> String {
     let daemon = Daemon::builder().count_only().start().expect("a socket");
     let recorder = sends_to(daemon.address())
         .pace(Pace::unlimited())
-        .queue(1_000_000, 1 << 30);
+        .queue_limits(1_000_000, 1 << 30);
     let recorder = recorder.build().expect("a thread");
     let closed = AtomicU64::new(0);
     let close = || {

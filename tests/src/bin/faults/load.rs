@@ -92,7 +92,9 @@ fn queue_overflow(segments: u64) -> String {
         let daemon = Daemon::builder().count_only().start().expect("a socket");
         // Some 330 documents a second when it hurries.
         let slow = Pace::new(64 << 10, 0);
-        let recorder = sends_to(daemon.address()).pace(slow).queue(pieces, 1 << 20);
+        let recorder = sends_to(daemon.address())
+            .pace(slow)
+            .queue_limits(pieces, 1 << 20);
         let recorder = recorder.build().expect("a thread");
         let mut times = Vec::with_capacity(segments as usize);
         let (mut most, begun) = (0, Instant::now());
@@ -140,7 +142,7 @@ fn queue_overflow(segments: u64) -> String {
 /// A queue of ten pieces' bytes holds ten pieces, whatever their number.
 fn bytes_are_bounded() {
     let address = nobody().expect("a socket");
-    let recorder = sends_to(address).queue(1_000_000, 200_000);
+    let recorder = sends_to(address).queue_limits(1_000_000, 200_000);
     let recorder = recorder.build().expect("a thread");
     for _ in 0..10_000 {
         let segment = recorder.begin_segment("large");
@@ -188,7 +190,7 @@ fn burst(segments: u64) -> String {
 fn burst_at(pace: Pace, segments: u64) -> (u64, Duration) {
     let daemon = RealDaemon::start();
     // Room for all of them: what is lost is lost on the way.
-    let recorder = sends_to(daemon.address).queue(4 * segments as usize, 1 << 30);
+    let recorder = sends_to(daemon.address).queue_limits(4 * segments as usize, 1 << 30);
     let recorder = recorder.pace(pace).build().expect("a thread");
     let begun = Instant::now();
     std::thread::scope(|scope| {

@@ -72,12 +72,16 @@ fn never_closed(segments: u64) -> String {
             at_limit = resident();
         }
     }
-    assert!(recorder.open() <= 100_000, "{} open", recorder.open());
+    assert!(
+        recorder.open_entities() <= 100_000,
+        "{} open",
+        recorder.open_entities()
+    );
     let (full, lost) = (resident(), given_up());
     assert!(lost > 0);
     told.push(format!(
         "{segments} held: {} open, {lost} entities given up, {} MiB (100,000: {} MiB)",
-        recorder.open(),
+        recorder.open_entities(),
         (full - empty) / 1_024,
         (at_limit - empty) / 1_024,
     ));
@@ -90,17 +94,21 @@ fn never_closed(segments: u64) -> String {
     );
     held.clear();
     held.shrink_to_fit();
-    assert_eq!(recorder.open(), 0);
+    assert_eq!(recorder.open_entities(), 0);
     // Leaked.
     for at in 0..segments {
         std::mem::forget(begin(at));
     }
-    assert!(recorder.open() <= 100_000, "{} open", recorder.open());
+    assert!(
+        recorder.open_entities() <= 100_000,
+        "{} open",
+        recorder.open_entities()
+    );
     let leaked = resident();
     let lost = given_up() - lost;
     told.push(format!(
         "{segments} leaked: {} open, {lost} entities given up, {} MiB",
-        recorder.open(),
+        recorder.open_entities(),
         (leaked - empty) / 1_024
     ));
     assert!(
@@ -129,7 +137,7 @@ fn wide_trace(subsegments: u64) -> String {
     for count in [10_000, subsegments] {
         let daemon = Daemon::builder().count_only().start().expect("a socket");
         // The queue is part of the bound: ten datagrams.
-        let recorder = sends_to(daemon.address()).queue(10, 10 * 65_507);
+        let recorder = sends_to(daemon.address()).queue_limits(10, 10 * 65_507);
         let recorder = recorder.pace(Pace::unlimited()).build().expect("a thread");
         recorder.begin_segment("first").close();
         assert!(recorder.flush(LONG).wait().is_complete());

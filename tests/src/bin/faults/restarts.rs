@@ -71,7 +71,7 @@ fn covered(restarts: u64) -> String {
     };
     let daemon = Daemon::builder().max_bytes(1 << 20).on_received(hook);
     let daemon = daemon.start().expect("a socket");
-    let recorder = sends_to(daemon.address()).queue(1_000_000, 1 << 30);
+    let recorder = sends_to(daemon.address()).queue_limits(1_000_000, 1 << 30);
     let recorder = recorder.build().expect("a thread");
     let created = Mutex::new(BTreeSet::new());
     let begun = Instant::now();
@@ -115,7 +115,7 @@ fn covered(restarts: u64) -> String {
 
 fn overflow(restarts: u64) -> String {
     let daemon = Daemon::builder().count_only().start().expect("a socket");
-    let recorder = sends_to(daemon.address()).queue(8, 1 << 20);
+    let recorder = sends_to(daemon.address()).queue_limits(8, 1 << 20);
     let recorder = recorder.build().expect("a thread");
     restart(&daemon, restarts, |enough| {
         while !enough.load(Ordering::Relaxed) {

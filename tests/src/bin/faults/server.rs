@@ -110,11 +110,11 @@ fn client_resets(resets: u64) -> String {
             reset(address, 1 + at * 7919 % 100_000).await;
         }
         let until = std::time::Instant::now() + LONG;
-        while recorder.entities().begun < resets || recorder.open() > 0 {
+        while recorder.entities().begun < resets || recorder.open_entities() > 0 {
             assert!(
                 std::time::Instant::now() < until,
                 "{} open",
-                recorder.open()
+                recorder.open_entities()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -140,7 +140,7 @@ const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 fn kills(kills: u64) -> String {
     let address = nobody().expect("a free port");
-    let recorder = sends_to(address).queue(1_000_000, 1 << 30);
+    let recorder = sends_to(address).queue_limits(1_000_000, 1 << 30);
     let recorder = recorder.build().expect("a thread");
     let told = Arc::new(Told::default());
     let enough = AtomicBool::new(false);
