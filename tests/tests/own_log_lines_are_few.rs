@@ -87,7 +87,7 @@ fn a_hundred_thousand_losses_make_one_line_of_each_kind_in_ten_seconds() {
     // One of a kind, and one more for each ten seconds that a slow machine took.
     let most = 1 + begun.elapsed().as_secs() as usize / 10;
     for (kind, least) in [
-        ("a document is lost: queue_full", 1),
+        ("documents lost as queue_full: 1", 1),
         ("nobody listens at", 1),
         ("no trace for subsegment \"nowhere\"", 1),
     ] {

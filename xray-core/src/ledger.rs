@@ -159,7 +159,8 @@ impl Ledger {
         if documents > 0 {
             self.lost[reason as usize].add(documents);
             self.queued.subtract(documents);
-            report(Report::Lost, &format_args!("a document is lost: {reason}"));
+            let text = format_args!("documents lost as {reason}: {documents}");
+            report(Report::Lost, &text);
         }
     }
 
