@@ -299,9 +299,13 @@ mod tests {
         (socket, sender)
     }
 
-    /// Puts the documents into the bundle, whether there is room or not.
-    fn bundle(outbox: &mut Outbox, pieces: Vec<Piece>) {
-        let Outbox { packer, bundle } = outbox;
+    /// A bundle that is more than one call takes, and a socket that was sent the
+    /// first of it, so that it is known whether it takes many at all.
+    fn overfull() -> (UdpSocket, Sender, Recorder, Outbox) {
+        let (socket, sender) = listen();
+        let (recorder, pieces) = sized([8_000; 9]);
+        let mut outbox = Outbox::default();
+        let Outbox { packer, bundle } = &mut outbox;
         for mut piece in pieces {
             packer.plan(&mut piece, limits::DOCUMENT_BYTES);
             let packed = packer.next(&piece).unwrap();
@@ -309,6 +313,9 @@ mod tests {
             bundle.push(&piece.common, packed.datagram, entities);
             bundle.end_piece();
         }
+        let first = Load::One(bundle.first().unwrap());
+        sender.udp.lock().send(first);
+        (socket, sender, recorder, outbox)
     }
 
     /// The next datagram's length, and the document it holds.
@@ -350,15 +357,7 @@ mod tests {
     /// The kernel refuses what is larger than a datagram may be.
     #[test]
     fn what_cannot_leave_together_leaves_one_by_one() {
-        let (socket, sender) = listen();
-        let (recorder, pieces) = sized([8_000; 9]);
-        let mut outbox = Outbox::default();
-        bundle(&mut outbox, pieces);
-        // So that it is known whether the socket takes them together.
-        sender
-            .udp
-            .lock()
-            .send(Load::One(outbox.bundle.first().unwrap()));
+        let (socket, sender, recorder, mut outbox) = overfull();
         assert_eq!(sender.udp.lock().joins(), cfg!(target_os = "linux"));
         sender.send_bundle(&mut outbox, &mut Waits::Never);
         assert!(!sender.udp.lock().joins());
@@ -371,14 +370,7 @@ mod tests {
     /// Pieces that were sent used to count as left with the others.
     #[test]
     fn what_is_left_of_a_bundle_is_what_was_not_sent() {
-        let (socket, sender) = listen();
-        let (recorder, pieces) = sized([8_000; 9]);
-        let mut outbox = Outbox::default();
-        bundle(&mut outbox, pieces);
-        sender
-            .udp
-            .lock()
-            .send(Load::One(outbox.bundle.first().unwrap()));
+        let (socket, sender, recorder, mut outbox) = overfull();
         // Too many for one call, at 120 kB a second: together, then one by one.
         let mut bucket = Bucket::new(Pace::new(120_000, 12_500));
         let (queue, mut progress) = (Queue::new(9, 1 << 20), Progress::default());
