@@ -114,7 +114,8 @@ fn a_burst_larger_than_a_seconds_worth_keeps_to_the_pace() {
     recorder.shutdown(Duration::ZERO).wait();
 }
 
-/// Hooks that drop, receivers that go, flushes of any length: what `shutdown` says is left is what is lost by it.
+/// Hooks that drop, receivers that go, flushes of any length: what `shutdown`
+/// says is left is what is lost by it.
 #[test]
 fn what_a_shutdown_leaves_is_what_it_loses() {
     let mut random = Random::new(1);
