@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use xray_core::document::Document;
 use xray_core::{Always, Documents, Recorder, RecorderBuilder};
 
-const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}";
+/// The header line, without what ends it.
+pub(crate) const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}";
 
 /// The document behind the header line, which blanks may end.
 pub fn document_of(datagram: &[u8]) -> Option<&[u8]> {

@@ -9,6 +9,8 @@ use xray_core::document::Document;
 use xray_core::{Always, Emitter, ManualClock, Piece, RandomSource, Recorder, RecorderBuilder};
 use xray_local::{check_document, tidy};
 
+use crate::HEADER;
+
 /// Entities by id: the parent, and the document without what is below it and
 /// without what only an outermost one says.
 pub(super) type Tree = BTreeMap<String, (Option<String>, Document)>;
@@ -41,7 +43,7 @@ pub(super) fn joined(documents: impl IntoIterator<Item = Document>) -> Tree {
 /// are the caller's choice.
 pub(super) fn strictly(json: &[u8]) -> Document {
     let text = || String::from_utf8_lossy(json);
-    let datagram = [b"{\"format\":\"json\",\"version\":1}\n", json].concat();
+    let datagram = [HEADER, b"\n", json].concat();
     let mut untidy = tidy(&datagram);
     untidy.retain(|violation| !violation.reason.ends_with("X-Ray indexes 50 in a trace"));
     assert_eq!(untidy, [], "{}", text());

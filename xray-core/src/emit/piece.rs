@@ -191,9 +191,8 @@ impl Piece {
     pub(crate) fn expect(&mut self, documents: u64) {
         let ledger = &self.common.ledger;
         ledger.create_documents(documents.saturating_sub(self.undecided));
-        for _ in documents..self.undecided {
-            ledger.lose(Loss::TooLarge, 1, 0);
-        }
+        let too_many = self.undecided.saturating_sub(documents);
+        ledger.lose(Loss::TooLarge, too_many, 0);
         self.undecided = documents;
     }
 
