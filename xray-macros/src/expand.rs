@@ -64,6 +64,10 @@ fn traced(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         #record
         #run
     };
+    let body = match &function.boxed {
+        Some(boxed) => boxed.join(&body),
+        None => body,
+    };
     Ok(quote! {
         #(#outer)*
         #visibility #signature {
@@ -139,9 +143,12 @@ fn run(krate: &Path, function: &Function, options: &Options) -> TokenStream {
         (Errors::Never, _) => None,
     };
     let output = function.output().map(nameable);
-    let is_async = function.signature.asyncness.is_some();
+    let is_async = function.is_async();
     let (body, plain, records_err) = if is_async {
-        let body = with_output(output.as_ref(), &function.body);
+        let body = match (&function.boxed, &output) {
+            (Some(_), None) => function.body.clone(),
+            (_, output) => with_output(output.as_ref(), &function.body),
+        };
         // Blamed if the body's type is wrong.
         let here = Span::mixed_site().located_at(body.span());
         let body = quote_spanned! { here => async move #body };
@@ -262,7 +269,8 @@ mod tests {
             assert_eq!(
                 complaint("", &format!("fn f() -> {output} {{ g() }}")),
                 "this function returns a future, and only the making of it would be traced, not \
-                 its run; make it an `async fn`, or trace the future itself with \
+                 its run; make it an `async fn`, let its body end with \
+                 `Box::pin(async move { .. })`, or trace the future itself with \
                  `xray_core::TraceExt::subsegment`"
             );
         }

@@ -9,13 +9,17 @@ use syn::{
     ReturnType, Signature, Token, Type, TypeParamBound, Visibility,
 };
 
+use crate::boxed::Boxed;
+
 /// A function with a body. The body is not parsed: it is handed on as it is.
 pub(crate) struct Function {
     /// Those before the function and those that its body begins with.
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
+    /// That of the inner block, where the body makes a boxed future.
     pub(crate) body: Group,
+    pub(crate) boxed: Option<Boxed>,
 }
 
 impl Parse for Function {
@@ -40,13 +44,25 @@ impl Parse for Function {
             Ok((inner, body.parse::<TokenStream>()?))
         };
         let (inner, rest) = attributes_and_rest.parse2(block.stream())?;
-        let mut body = Group::new(Delimiter::Brace, rest);
-        body.set_span(block.span());
+        let may_be_boxed = match (&signature.asyncness, &signature.output) {
+            (None, ReturnType::Type(..)) => true,
+            (Some(_), _) | (None, ReturnType::Default) => false,
+        };
+        let boxed = may_be_boxed.then(|| Boxed::split(&rest)).flatten();
+        let (boxed, body) = match boxed {
+            Some((boxed, inner)) => (Some(boxed), inner),
+            None => {
+                let mut body = Group::new(Delimiter::Brace, rest);
+                body.set_span(block.span());
+                (None, body)
+            }
+        };
         Ok(Self {
             attributes: outer.into_iter().chain(inner).collect(),
             visibility,
             signature,
             body,
+            boxed,
         })
     }
 }
@@ -60,21 +76,35 @@ impl Function {
                 "a `const fn` cannot be traced: it may run while the program is compiled",
             ));
         }
-        if let (None, Some(output)) = (&self.signature.asyncness, self.output())
-            && is_future(output)
+        if let (false, Some(output)) = (self.is_async(), self.returned())
+            && future(output).is_some()
         {
             return Err(Error::new(
                 output.span(),
                 "this function returns a future, and only the making of it would be traced, not \
-                 its run; make it an `async fn`, or trace the future itself with \
+                 its run; make it an `async fn`, let its body end with \
+                 `Box::pin(async move { .. })`, or trace the future itself with \
                  `xray_core::TraceExt::subsegment`",
             ));
         }
         Ok(())
     }
 
-    /// The return type, if one is written.
+    /// Whether the body runs in a future.
+    pub(crate) fn is_async(&self) -> bool {
+        self.signature.asyncness.is_some() || self.boxed.is_some()
+    }
+
+    /// The type of the body, if one is written. An alias of a boxed future hides
+    /// it.
     pub(crate) fn output(&self) -> Option<&Type> {
+        match (&self.boxed, self.returned()) {
+            (Some(_), returned) => future(returned?)?,
+            (None, returned) => returned,
+        }
+    }
+
+    fn returned(&self) -> Option<&Type> {
         match &self.signature.output {
             ReturnType::Default => None,
             ReturnType::Type(_, output) => Some(output),
@@ -167,28 +197,49 @@ fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// `impl Future`, `Pin<Box<dyn Future>>` and the names `futures` has for it.
-fn is_future(ty: &Type) -> bool {
+/// Looks for `impl Future`, `Pin<Box<dyn Future>>` and the names `futures` has
+/// for it. Returns the output of the future, if one is written.
+fn future(ty: &Type) -> Option<Option<&Type>> {
     match bare(ty) {
-        Type::ImplTrait(of) => of.bounds.iter().any(is_future_bound),
-        Type::TraitObject(of) => of.bounds.iter().any(is_future_bound),
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
-            let name = last.ident.to_string();
-            let inside = match &last.arguments {
-                PathArguments::AngleBracketed(of) => of.args.first(),
+        Type::ImplTrait(of) => of.bounds.iter().find_map(future_bound),
+        Type::TraitObject(of) => of.bounds.iter().find_map(future_bound),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let inside = types(&last.arguments).next();
+            match last.ident.to_string().as_str() {
+                "BoxFuture" | "LocalBoxFuture" => Some(inside),
+                "Pin" | "Box" => future(inside?),
                 _ => None,
-            };
-            match (name.as_str(), inside) {
-                ("BoxFuture" | "LocalBoxFuture", _) => true,
-                ("Pin" | "Box", Some(GenericArgument::Type(inside))) => is_future(inside),
-                _ => false,
             }
-        }),
-        _ => false,
+        }
+        _ => None,
     }
 }
 
-fn is_future_bound(bound: &TypeParamBound) -> bool {
-    matches!(bound, TypeParamBound::Trait(of)
-        if of.path.segments.last().is_some_and(|last| last.ident == "Future"))
+fn future_bound(bound: &TypeParamBound) -> Option<Option<&Type>> {
+    let TypeParamBound::Trait(of) = bound else {
+        return None;
+    };
+    let last = of.path.segments.last()?;
+    let PathArguments::AngleBracketed(of) = &last.arguments else {
+        return (last.ident == "Future").then_some(None);
+    };
+    let output = of.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
+        _ => None,
+    });
+    (last.ident == "Future").then_some(output)
+}
+
+/// The types between angle brackets.
+fn types(arguments: &PathArguments) -> impl Iterator<Item = &Type> {
+    let arguments = match arguments {
+        PathArguments::AngleBracketed(of) => Some(&of.args),
+        _ => None,
+    };
+    let arguments = arguments.into_iter().flatten();
+    arguments.filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
 }

@@ -1,6 +1,7 @@
 //! The attribute [`macro@subsegment`]. Use it as `xray_core::subsegment`, under
 //! the feature `macros` of `xray-core`.
 
+mod boxed;
 mod expand;
 mod function;
 mod options;
@@ -23,11 +24,10 @@ mod options;
 /// as a fault with its message and goes on.
 ///
 /// The attribute stands on free functions, methods, and functions with a body
-/// in traits, synchronous or `async`. Not on a `const fn`, nor on a function
-/// that merely returns a future; both are refused by the compiler. That
-/// includes what `#[async_trait]` makes of an `async fn`. The body becomes that
-/// of a closure or an async block: below `#[track_caller]` it sees itself as the
-/// caller.
+/// in traits, synchronous or `async`. The compiler refuses it on
+/// a `const fn`, and on a function that returns a future, unless the body ends
+/// with `Box::pin(async move { .. })`. The body becomes that of a closure or an
+/// async block: below `#[track_caller]` it sees itself as the caller.
 ///
 /// ```compile_fail
 /// # use xray_core::subsegment;
@@ -152,6 +152,36 @@ mod options;
 /// # let subsegment = &capture.documents()[0].subsegments[0];
 /// # assert_eq!(subsegment.namespace.as_deref(), Some("remote"));
 /// # assert_eq!(subsegment.annotations["item"], "tea");
+/// ```
+///
+/// # Methods of an `#[async_trait]`
+///
+/// `#[async_trait]` turns an `async fn` into a function that returns a boxed
+/// future. The attribute goes on the method, inside, and traces the run of that
+/// future as it does for an `async fn`. tonic's services are written so.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// # use xray_core::subsegment;
+/// # #[async_trait]
+/// # trait Stock {
+/// #     async fn count(&self, item: &str) -> std::io::Result<u32>;
+/// # }
+/// # struct Shelf;
+/// #[async_trait]
+/// impl Stock for Shelf {
+///     #[subsegment(annotate(item))]
+///     async fn count(&self, item: &str) -> std::io::Result<u32> {
+///         Ok(item.len() as u32)
+///     }
+/// }
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let segment = recorder.begin_segment("shop");
+/// # let work = std::pin::pin!(segment.scope(Shelf.count("tea")));
+/// # let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+/// # assert!(matches!(work.poll(&mut cx), std::task::Poll::Ready(Ok(3))));
+/// # segment.close();
+/// # assert_eq!(capture.documents()[0].subsegments[0].annotations["item"], "tea");
 /// ```
 #[proc_macro_attribute]
 pub fn subsegment(
