@@ -12,10 +12,7 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -30,6 +27,9 @@ from aws_xray_sdk.core.models.traceid import TraceId
 from aws_xray_sdk.ext.util import (
     calculate_sampling_decision, construct_xray_header, inject_trace_header,
     prepare_response_header)
+
+from reader import Reader, body, wait_for
+from storefront_process import Serving, run
 
 STOREFRONT = sys.argv[1]
 CLIENT, INVENTORY = "python client", "python inventory"
@@ -48,29 +48,8 @@ NESTED = ANYWHERE | {"namespace", "traced", "precursor_ids", "sql"}
 ALONE = NESTED | {"trace_id", "parent_id", "type"}
 
 
-def wait_for(what, ready, seconds=20):
-    until = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > until:
-            sys.exit("waited in vain for " + what)
-        time.sleep(0.02)
-
-
-class Daemon:
-    """What both SDKs send to: a plain UDP reader with room for a burst."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
-        self.datagrams = []
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        while True:
-            datagram = self.socket.recv(65536)  # first: `take` changes the list
-            self.datagrams.append(datagram)
+class Daemon(Reader):
+    """The address that both SDKs send to."""
 
     def take(self, storefront, client, inventory):
         """The documents of each, when exactly so many have come."""
@@ -80,23 +59,22 @@ class Daemon:
         taken, self.datagrams = self.datagrams, []
         found = {"storefront": [], CLIENT: [], INVENTORY: []}
         for datagram in taken:
-            header, _, body = datagram.partition(b"\n")
-            assert json.loads(header) == {"format": "json", "version": 1}, header
-            document = json.loads(body)
+            text = body(datagram).decode()
+            document = json.loads(text)
             # A streamed subsegment has another name; Python streams none this small.
             service = document["name"] if document["name"] in found else "storefront"
             found[service].append(document)
             if service == "storefront":
-                is_well_formed(body.decode(), document)
+                is_well_formed(text, document)
         counts = [len(documents) for documents in found.values()]
         assert counts == [storefront, client, inventory], (counts, storefront, client, inventory)
         return found.values()
 
 
-def is_well_formed(body, document):
+def is_well_formed(text, document):
     """Compact, without nulls, false flags and empty values, and nothing that
     belongs elsewhere."""
-    assert not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", body)), body[:400]
+    assert not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)), text[:400]
     waiting = [(document, ALONE if "type" in document else SEGMENT)]
     while waiting:
         node, allowed = waiting.pop()
@@ -155,34 +133,6 @@ class Inventory(http.server.BaseHTTPRequestHandler):
         server.shutdown()
 
 
-def storefront_command(inventory, *more):
-    return [STOREFRONT, "--listen", "127.0.0.1:0", "--inventory-url", inventory, *more]
-
-
-def storefront_environment(daemon):
-    return {**os.environ, "AWS_XRAY_DAEMON_ADDRESS": daemon.address, "RUST_BACKTRACE": "0"}
-
-
-@contextlib.contextmanager
-def storefront_serving(daemon, inventory):
-    """The address it serves on."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            storefront_command(inventory), env=storefront_environment(daemon), stderr=log)
-
-        def address():
-            log.seek(0)
-            assert process.poll() is None, log.read()
-            return re.search(r"storefront on http://([\d.:]+),", log.read())
-
-        try:
-            wait_for("the storefront", address)
-            yield address()[1]
-        finally:
-            process.kill()
-            process.wait(10)
-
-
 def heard_whole(lines, extras):
     """What Python reads of the header the storefront sent, when it reads all."""
     assert lines is not None and len(lines) == 1, lines
@@ -211,10 +161,7 @@ def stays_unsampled(root, lines):
 
 def python_is_called(daemon, inventory):
     Inventory.heard.clear()
-    done = subprocess.run(
-        storefront_command(inventory, "--requests", "16"), env=storefront_environment(daemon),
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=True)
-    counts = json.loads(done.stdout.splitlines()[-1])
+    _, counts = run(STOREFRONT, 16, daemon.address, "--inventory-url", inventory)
     assert counts["lost"] == {} and counts["created"] == counts["sent"], counts
     documents, _, called = daemon.take(counts["sent"], 0, 2)
     segments = [document for document in documents if "type" not in document]
@@ -273,7 +220,9 @@ def asked_to_decide(address, root, parent):
 def python_calls(daemon, inventory):
     Inventory.heard.clear()
     sampled = []  # (root, parent, the header's extras, what the inventory heard)
-    with storefront_serving(daemon, inventory) as address:
+    with contextlib.closing(
+            Serving(STOREFRONT, daemon.address, "--inventory-url", inventory)) as storefront:
+        address = storefront.address
         root, parent, answer = patched(address)
         assert answer == [f"Root={root}"], answer
         sampled.append((root, parent, {}, Inventory.heard.pop()))

@@ -19,18 +19,16 @@ What is asserted, and why no more can be:
 
 import collections
 import http.client
-import json
 import os
 import pathlib
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from service import Service, wait_for
+from service import Service
+from storefront_process import Serving
 
 STOREFRONT = sys.argv[1]
 # Path, status, and who records a document for it.
@@ -84,32 +82,6 @@ class Load:
         self.over = True
         for thread in self.threads:
             thread.join(20)
-
-
-class Storefront:
-    """Serves until it is stopped, then tells what became of its documents."""
-
-    def __init__(self, service, folder):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_XRAY_")}
-        environment |= {
-            "RUST_BACKTRACE": "0", "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{service.udp}",
-        }
-        self.log = open(folder / "storefront.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [STOREFRONT, "--listen", "127.0.0.1:0", "--inventory", "127.0.0.1:0"],
-            env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        wait_for("the storefront", self.address)
-
-    def address(self):
-        self.log.seek(0)
-        found = re.search(r"storefront on http://([\d.:]+),", self.log.read())
-        return found and found[1]
-
-    def ledger(self):
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0, self.process.returncode
-        return json.loads(out.splitlines()[-1])
 
 
 def kill_and_stop(service):
@@ -181,17 +153,18 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         service = Service(folder)
-        storefront = Storefront(service, folder)
+        storefront = Serving(STOREFRONT, f"127.0.0.1:{service.udp}")
         try:
-            load = Load(storefront.address())
+            load = Load(storefront.address)
             phases, kills, drops_before_kills = kill_and_stop(service)
             load.stop()
-            ledger = storefront.ledger()
+            storefront.end(signal.SIGINT)
+            ledger = storefront.books()
             no_caller_notices(load, phases)
             missing = missing_documents(service, load.requests)
             drops = service.kernel_drops()
         finally:
-            storefront.process.kill()
+            storefront.close()
             service.stop()
     accounts(load, kills, ledger, missing, (drops_before_kills, drops))
 

@@ -4,55 +4,17 @@
 usage: storefront.py PATH_TO_STOREFRONT
 """
 
-import json
-import os
 import socket
-import subprocess
 import sys
-import threading
+
+import storefront_process
+from reader import Reader, walk
 
 STOREFRONT = sys.argv[1]
 
 
-def run(requests, daemon=None, *more):
-    """The lines it prints, and what it says became of its documents."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_XRAY_")}
-    environment["RUST_BACKTRACE"] = "0"
-    if daemon:
-        environment["AWS_XRAY_DAEMON_ADDRESS"] = daemon
-    command = [
-        STOREFRONT, "--listen", "127.0.0.1:0", "--inventory", "127.0.0.1:0",
-        "--requests", str(requests), *more,
-    ]
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, timeout=120, check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    return lines, json.loads(lines[-1])
-
-
-class Reader:
-    """A plain UDP reader with default buffers, as anybody would write it."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
-        self.datagrams = []
-        self.thread = threading.Thread(target=self.read, daemon=True)
-        self.thread.start()
-
-    def read(self):
-        while (datagram := self.socket.recv(65536)) != b"stop":
-            self.datagrams.append(datagram)
-
-    def stop(self):
-        host, port = self.address.split(":")
-        self.socket.sendto(b"stop", (host, int(port)))
-        self.thread.join(10)
-        return self.datagrams
+def run(*arguments):
+    return storefront_process.run(STOREFRONT, *arguments)
 
 
 def shows_its_traces():
@@ -72,24 +34,15 @@ def shows_its_traces():
 
 
 def loses_nothing_of_large_traces():
-    reader = Reader()
-    _, documents = run(400, reader.address)  # /big 50 times
-    datagrams = reader.stop()
-    assert documents["lost"] == {} and documents["created"] == documents["sent"], documents
-    assert len(datagrams) == documents["sent"], (len(datagrams), documents)
-    parts = 0
-    for datagram in datagrams:
-        header, _, body = datagram.partition(b"\n")
-        assert json.loads(header) == {"format": "json", "version": 1}
-        document = json.loads(body)
-        assert b"\n" not in body and len(document["trace_id"]) == 35
-        waiting = [document]
-        while waiting:
-            node = waiting.pop()
-            parts += node["name"] == "part"
-            waiting += node.get("subsegments", [])
+    reader = Reader()  # with the default buffer, as anybody would write it
+    _, books = run(400, reader.address)  # /big 50 times
+    documents = reader.stop()
+    assert books["lost"] == {} and books["created"] == books["sent"], books
+    assert len(documents) == books["sent"], (len(documents), books)
+    assert all(len(document["trace_id"]) == 35 for document in documents)
+    parts = [node["name"] for node in walk(documents)].count("part")
     assert parts == 50 * 500, parts
-    print("/big 50 times to a plain reader:", len(datagrams), "documents, none missing")
+    print("/big 50 times to a plain reader:", len(documents), "documents, none missing")
 
 
 def balances_without_a_daemon():

@@ -1,0 +1,26 @@
+"""Runs the storefront, and compares the documents that it sent with those that
+moto's X-Ray API gives back."""
+
+from reader import Reader, walk, wait_for
+from storefront_process import run
+
+REQUESTS = 48
+
+
+def documents_come_back(storefront, moto, hand_on):
+    """Hands each datagram of the storefront to `hand_on`, and waits until moto
+    has every document, equal to the one that was sent."""
+    reader = Reader(room=8 << 20, then=hand_on)
+    _, books = run(storefront, REQUESTS, reader.address)
+    sent = reader.stop()
+    assert books["lost"] == {} and books["created"] == books["sent"] == len(sent) > 0, books
+    traces = sorted({document["trace_id"] for document in sent})
+    wait_for(
+        "all documents to come back", lambda: len(moto.documents(traces)) >= len(sent), 60)
+    back = moto.documents(traces)
+    assert by_id(back) == by_id(sent), "a document came back other than it was sent"
+    return f"{len(sent)} documents, {len(list(walk(sent)))} segments and subsegments"
+
+
+def by_id(documents):
+    return sorted(documents, key=lambda document: document["id"])
