@@ -10,7 +10,10 @@
 //! # An axum server
 //!
 //! ```no_run
+//! use std::time::Duration;
+//!
 //! use axum::{Router, routing::get};
+//! use tokio::signal::unix::{SignalKind, signal};
 //! use xray_core::Recorder;
 //! use xray_tower::XRayLayer;
 //!
@@ -20,11 +23,23 @@
 //!     .route("/orders/{id}", get(async || "7 roses"))
 //!     .layer(XRayLayer::new(recorder.clone()).skip_path("/health"));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! axum::serve(listener, app).await?;
-//! recorder.shutdown(std::time::Duration::from_secs(2)).await;
+//! axum::serve(listener, app).with_graceful_shutdown(told_to_end()).await?;
+//! recorder.shutdown(Duration::from_secs(2)).await;
 //! # Ok(())
 //! # }
+//!
+//! /// Ctrl-C, or the SIGTERM by which an orchestrator ends a container.
+//! async fn told_to_end() {
+//!     let mut terminate = signal(SignalKind::terminate()).expect("a handler of SIGTERM");
+//!     tokio::select! {
+//!         _ = tokio::signal::ctrl_c() => {}
+//!         _ = terminate.recv() => {}
+//!     }
+//! }
 //! ```
+//!
+//! `with_graceful_shutdown` lets every request end, and `shutdown` sends its
+//! document. Without both, SIGTERM loses whatever is on its way.
 //!
 //! The client's address is known if axum is told to keep it:
 //! `axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())`,
@@ -38,16 +53,18 @@
 //! use hyper::body::{Bytes, Incoming};
 //! use hyper_util::client::legacy::Client;
 //! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::server::graceful::GracefulShutdown;
 //! use hyper_util::service::TowerToHyperService;
 //! use tower::{Layer, ServiceExt, service_fn};
 //! use xray_core::Recorder;
 //! use xray_tower::{XRayClientLayer, XRayLayer};
 //!
+//! # async fn told_to_end() {}
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //! let recorder = Recorder::builder("shop").build()?;
 //! let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
 //! let stock = XRayClientLayer::new().layer(client);
-//! let service = XRayLayer::new(recorder).layer(service_fn(move |_: Request<Incoming>| {
+//! let service = XRayLayer::new(recorder.clone()).layer(service_fn(move |_: Request<Incoming>| {
 //!     let stock = stock.clone();
 //!     async move {
 //!         let request = Request::get("http://stock.example/7").body(Empty::new());
@@ -56,14 +73,20 @@
 //!     }
 //! }));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! let (graceful, mut end) = (GracefulShutdown::new(), std::pin::pin!(told_to_end()));
 //! loop {
-//!     let (stream, _) = listener.accept().await?;
+//!     let (stream, _) = tokio::select! {
+//!         accepted = listener.accept() => accepted?,
+//!         () = &mut end => break,
+//!     };
 //!     let service = TowerToHyperService::new(service.clone());
-//!     tokio::spawn(
-//!         hyper::server::conn::http1::Builder::new()
-//!             .serve_connection(TokioIo::new(stream), service),
-//!     );
+//!     let connection = hyper::server::conn::http1::Builder::new()
+//!         .serve_connection(TokioIo::new(stream), service);
+//!     tokio::spawn(graceful.watch(connection));
 //! }
+//! graceful.shutdown().await;
+//! recorder.shutdown(std::time::Duration::from_secs(2)).await;
+//! # Ok(())
 //! # }
 //! ```
 //!

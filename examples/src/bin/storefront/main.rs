@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p xray-examples --bin storefront` serves on 127.0.0.1:3000 and,
 //! without a daemon, prints every trace as a tree. With `--requests N` it
-//! drives N requests at itself. Its last line, then or after Ctrl-C, tells what
-//! became of the documents.
+//! drives N requests at itself. Ctrl-C or SIGTERM ends it after its last
+//! request. Its last line tells what became of the documents.
 
 mod drive;
 mod inventory;
@@ -57,7 +57,7 @@ async fn main() -> anyhow::Result<()> {
             std::io::stderr(),
             "storefront on http://{address}, inventory on {inventory}"
         )?;
-        serving.with_graceful_shutdown(stopped()).await?;
+        serving.with_graceful_shutdown(told_to_end()).await?;
     }
     let documents = recorders.shutdown().await;
     if let Some(daemon) = daemon {
@@ -68,11 +68,31 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When somebody presses Ctrl-C.
-async fn stopped() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await; // then nothing stops it but a kill
+/// Ctrl-C, or the SIGTERM by which an orchestrator ends a container.
+async fn told_to_end() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await; // only a kill ends it then
+        }
+    };
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated() => {}
     }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => drop(terminated.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
