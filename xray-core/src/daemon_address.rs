@@ -40,7 +40,8 @@ impl DaemonAddress {
         (&self.udp.host, self.udp.port)
     }
 
-    /// Host and port that answer about sampling.
+    /// Host and port that answer about sampling. Nothing asks them yet: the rules
+    /// are local.
     pub fn tcp(&self) -> (&str, u16) {
         (&self.tcp.host, self.tcp.port)
     }
@@ -98,8 +99,18 @@ impl FromStr for DaemonAddress {
 
 impl DaemonAddress {
     fn parse(text: &str) -> Result<Self, &'static str> {
+        let foreign = FOREIGN.iter().find(|(mark, _)| text.contains(*mark));
+        if let Some((_, reason)) = foreign {
+            return Err(reason);
+        }
         let mut words = text.split_ascii_whitespace();
         match (words.next(), words.next(), words.next()) {
+            (Some(udp), None, None) if is_prefixed(udp, "udp:") => {
+                Err("`tcp:host:port` is missing")
+            }
+            (Some(tcp), None, None) if is_prefixed(tcp, "tcp:") => {
+                Err("`udp:host:port` is missing")
+            }
             (Some(both), None, None) => {
                 let both = HostPort::parse(both)?;
                 Ok(Self {
@@ -135,12 +146,13 @@ impl HostPort {
                     .ok_or("only an IPv6 address stands in brackets")?;
                 inner
             }
+            None if host.is_empty() => return Err("the host is missing"),
             None if host.contains(':') => return Err("an IPv6 address stands in brackets"),
+            None if !host.bytes().all(is_of_a_name) => {
+                return Err("the host holds more than letters, digits, `-`, `_` and `.`");
+            }
             None => host,
         };
-        if host.is_empty() {
-            return Err("the host is missing");
-        }
         match port.parse() {
             Ok(port) if port > 0 => Ok(Self {
                 host: host.to_owned(),
@@ -150,6 +162,29 @@ impl HostPort {
         }
     }
 }
+
+/// Whether this is the address for one protocol. `udp:2000` is a host and a port.
+fn is_prefixed(word: &str, prefix: &str) -> bool {
+    word.strip_prefix(prefix)
+        .is_some_and(|rest| rest.contains(':'))
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// Marks of other notations, and the answer to each.
+const FOREIGN: [(&str, &str); 6] = [
+    ("\u{feff}", "it begins with a byte order mark"),
+    ("\"", "it has quotes"),
+    ("'", "it has quotes"),
+    ("`", "it has quotes"),
+    ("://", "it has a scheme such as `http://`"),
+    (
+        ",",
+        "it has a comma; a space stands between `tcp:` and `udp:`",
+    ),
+];
 
 /// The address that `host` is, unless it is a name.
 pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
@@ -193,6 +228,12 @@ mod tests {
         for (text, udp, tcp) in [
             ("10.0.0.1:3000", ("10.0.0.1", 3000), ("10.0.0.1", 3000)),
             ("xray:2000", ("xray", 2000), ("xray", 2000)),
+            ("udp:2000", ("udp", 2000), ("udp", 2000)),
+            (
+                "x-ray_1.local:1",
+                ("x-ray_1.local", 1),
+                ("x-ray_1.local", 1),
+            ),
             ("[::1]:2000", ("::1", 2000), ("::1", 2000)),
             ("[fe80::1%2]:3", ("fe80::1%2", 3), ("fe80::1%2", 3)),
             ("tcp:a:1 udp:b:2", ("b", 2), ("a", 1)),
@@ -216,7 +257,26 @@ mod tests {
             ("[::1%]:2000", "only an IPv6 address stands in brackets"),
             ("[1.2.3.4]:2000", "only an IPv6 address stands in brackets"),
             ("[host]:2000", "only an IPv6 address stands in brackets"),
-            ("udp:127.0.0.1:2000", "an IPv6 address stands in brackets"),
+            ("udp:127.0.0.1:2000", "`tcp:host:port` is missing"),
+            ("tcp:127.0.0.1:2000", "`udp:host:port` is missing"),
+            ("tcp:[::1]:2000", "`udp:host:port` is missing"),
+            ("http://127.0.0.1:2000", "it has a scheme such as `http://`"),
+            ("udp://xray:2000", "it has a scheme such as `http://`"),
+            ("\"127.0.0.1:2000\"", "it has quotes"),
+            ("'xray:2000'", "it has quotes"),
+            ("\u{feff}xray:2000", "it begins with a byte order mark"),
+            (
+                "a:1,b:2",
+                "it has a comma; a space stands between `tcp:` and `udp:`",
+            ),
+            (
+                "tcp:a:1, udp:b:2",
+                "it has a comma; a space stands between `tcp:` and `udp:`",
+            ),
+            (
+                "me@xray:2000",
+                "the host holds more than letters, digits, `-`, `_` and `.`",
+            ),
             (
                 "udp:a:1 udp:b:2",
                 "two words must be one `tcp:` and one `udp:`",

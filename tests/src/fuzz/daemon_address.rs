@@ -54,6 +54,7 @@ fn host_port(text: &str) -> Option<HostPort> {
         Some(address) => address.parse::<Ipv6Addr>().ok().map(|_| address)?,
         None => host,
     };
-    let valid = inside.is_some() || !host.contains(':') && !host.starts_with('[');
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let valid = inside.is_some() || host.chars().all(of_a_name);
     (valid && !host.is_empty()).then(|| (host.to_owned(), port))
 }
