@@ -1,5 +1,6 @@
 //! Configuration of a recorder: what code says, and what the operator says.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +36,11 @@ use crate::sampling::{Guarded, LocalRules, Sampler};
 /// | `AWS_XRAY_TRACING_NAME` | any text | the name |
 /// | `AWS_XRAY_CONTEXT_MISSING` | `LOG_ERROR`, `IGNORE_ERROR`, `RUNTIME_ERROR` | [`context_missing`](Self::context_missing) |
 /// | `AWS_XRAY_SDK_ENABLED` | `true`, `false` | [`enabled`](Self::enabled) |
-/// | `AWS_XRAY_SDK_DISABLED` | `true` | [`enabled(false)`](Self::enabled) |
+/// | `AWS_XRAY_SDK_DISABLED` | `true`, `false` | [`enabled(false)`](Self::enabled) |
 ///
-/// An empty variable counts as unset; a wrong one is skipped, logged, and listed
+/// For `true` and `false` there are also `t`, `yes`, `y`, `on`, `1` and `f`, `no`,
+/// `n`, `off`, `0`, in any case. An empty variable counts as unset; one that is
+/// wrong, or no UTF-8, is skipped, logged, and listed
 /// in [`Recorder::warnings`].
 #[must_use = "nothing is recorded before `build`"]
 pub struct RecorderBuilder {
@@ -70,7 +73,7 @@ enum Emission {
 /// Reads one variable; `None` where the environment is ignored.
 struct Lookup(Option<Box<ReadVariable>>);
 
-type ReadVariable = dyn Fn(&str) -> Option<String> + Send + Sync;
+type ReadVariable = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 impl RecorderBuilder {
     pub(crate) fn new(name: String) -> Self {
@@ -94,7 +97,7 @@ impl RecorderBuilder {
             clock: Clock::default(),
             entropy: Entropy::default(),
             common: Common::default(),
-            environment: Lookup(Some(Box::new(|name| std::env::var(name).ok()))),
+            environment: Lookup(Some(Box::new(|name| std::env::var_os(name)))),
         }
     }
 
@@ -261,6 +264,7 @@ impl RecorderBuilder {
         mut self,
         lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
+        let lookup = move |name: &str| lookup(name).map(OsString::from);
         self.environment = Lookup(Some(Box::new(lookup)));
         self
     }

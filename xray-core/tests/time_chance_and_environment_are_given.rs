@@ -149,6 +149,44 @@ fn without_a_source_ids_differ() {
     }
 }
 
+/// The test runs itself again, in an environment that std cannot set here.
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf8_is_skipped_and_listed() {
+    use std::os::unix::ffi::OsStrExt;
+    let value = std::ffi::OsStr::from_bytes(b"127.0.0.1:2000\xff");
+    let variables = ["AWS_XRAY_DAEMON_ADDRESS", "AWS_XRAY_TRACING_NAME"];
+    if std::env::var_os(variables[0]).as_deref() != Some(value) {
+        let again = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "a_variable_that_is_not_utf8_is_skipped_and_listed",
+            ])
+            .envs(variables.map(|variable| (variable, value)))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&again.stdout);
+        assert!(
+            again.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+        return;
+    }
+    let recorder = Recorder::builder("code")
+        .emitter(Capture::new(65_474))
+        .build()
+        .unwrap();
+    let told: Vec<String> = recorder
+        .warnings()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let expected = variables
+        .map(|variable| format!("{variable} is `127.0.0.1:2000\\u{{fffd}}`, expected UTF-8"));
+    assert_eq!(told, expected);
+    assert_eq!(recorder.name(), "code");
+}
+
 #[test]
 fn the_environment_is_asked_and_beats_the_code() {
     let built = |name: &'static str, address: &'static str| {
