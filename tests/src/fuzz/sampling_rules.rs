@@ -12,7 +12,8 @@ pub fn sampling_rules_json(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return; // `from_json` takes text
     };
-    let document: Option<Value> = serde_json::from_str(text).ok();
+    let document: Option<Value> =
+        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).ok();
     let document = document.filter(is_valid);
     let rules = match LocalRules::from_json(text) {
         Ok(rules) => rules,

@@ -8,7 +8,7 @@ use super::rules::{LocalRules, Rule};
 
 /// What is wrong with a text of sampling rules, and where; it reads for
 /// instance
-/// `rule 3 ("checkout"): "rate" is 1.5, must be from 0 to 1`.
+/// `rule 3 ("checkout"): "rate" is 1.5, must be a number from 0 to 1`.
 #[derive(Debug)]
 pub struct SamplingRulesError {
     place: Place,
@@ -73,6 +73,8 @@ pub(super) fn read(text: &str) -> Result<LocalRules, SamplingRulesError> {
         place: Place::Whole,
         problem,
     };
+    // Editors on Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document: Value =
         serde_json::from_str(text).map_err(|error| whole(Problem::Json(error)))?;
     let document = Attributes::of(&document).map_err(whole)?;
@@ -132,8 +134,7 @@ fn read_rule(rule: &Value, version: &Version) -> Result<Rule, Problem> {
 }
 
 fn description(rule: &Value) -> Option<String> {
-    let description = rule.get("description").filter(|value| value.is_string());
-    description.map(found)
+    Some(quoted(rule.get("description")?.as_str()?))
 }
 
 /// An object of the document. What is `null` is absent.
@@ -193,7 +194,7 @@ impl<'a> Attributes<'a> {
     fn rate(&self) -> Result<f64, Problem> {
         let found = self.needed("rate")?;
         let rate = found.as_f64().filter(|rate| (0.0..=1.0).contains(rate));
-        rate.ok_or_else(|| wrong("rate", found, "from 0 to 1"))
+        rate.ok_or_else(|| wrong("rate", found, "a number from 0 to 1"))
     }
 }
 
@@ -206,11 +207,15 @@ fn found(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        Value::String(text) => match text.char_indices().nth(FOUND_CHARS) {
-            Some((cut, _)) => format!("{:?}…", &text[..cut]),
-            None => format!("{text:?}"),
-        },
+        Value::String(text) => format!("the text {}", quoted(text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(FOUND_CHARS) {
+        Some((cut, _)) => format!("{:?}…", &text[..cut]),
+        None => format!("{text:?}"),
     }
 }
 

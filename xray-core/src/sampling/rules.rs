@@ -80,7 +80,8 @@ impl LocalRules {
     ///
     /// An attribute that is `null` counts as absent, and one that is unknown is
     /// skipped, as other SDKs do (that for Node rejects it). A rate above 1 is
-    /// an error here, which it is not everywhere.
+    /// an error here, which it is not everywhere. A byte order mark before the
+    /// JSON is skipped.
     ///
     /// # Errors
     ///

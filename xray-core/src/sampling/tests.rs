@@ -340,10 +340,14 @@ fn errors_name_the_rule_the_attribute_and_what_was_found() {
     assert!(LocalRules::from_json(&second_rule(2, &[("description", "")])).is_ok());
     let whole = "a whole number from 0 to 4294967295";
     for (key, value, problem) in [
-        ("rate", "1.5", "is 1.5, must be from 0 to 1"),
-        ("rate", "-0.1", "is -0.1, must be from 0 to 1"),
-        ("rate", "\"5%\"", "is \"5%\", must be from 0 to 1"),
-        ("rate", "true", "is true, must be from 0 to 1"),
+        ("rate", "1.5", "is 1.5, must be a number from 0 to 1"),
+        ("rate", "-0.1", "is -0.1, must be a number from 0 to 1"),
+        (
+            "rate",
+            "\"5%\"",
+            "is the text \"5%\", must be a number from 0 to 1",
+        ),
+        ("rate", "true", "is true, must be a number from 0 to 1"),
         ("rate", "", "is missing"),
         ("rate", "null", "is missing"),
         (
@@ -361,7 +365,7 @@ fn errors_name_the_rule_the_attribute_and_what_was_found() {
         (
             "fixed_target",
             "\"1\"",
-            &format!("is \"1\", must be {whole}"),
+            &format!("is the text \"1\", must be {whole}"),
         ),
         ("fixed_target", "", "is missing"),
         ("host", "", "is missing"),
@@ -389,7 +393,7 @@ fn errors_name_the_rule_the_attribute_and_what_was_found() {
     );
     assert_eq!(
         error(&second_rule(2, &[("description", ""), ("rate", "2")])),
-        "rule 2: \"rate\" is 2, must be from 0 to 1"
+        "rule 2: \"rate\" is 2, must be a number from 0 to 1"
     );
     assert_eq!(
         error(&second_rule(2, &[("description", "7")])),
@@ -399,7 +403,7 @@ fn errors_name_the_rule_the_attribute_and_what_was_found() {
     assert_eq!(
         error(&second_rule(2, &[("description", &long), ("rate", "2")])),
         format!(
-            "rule 2 (\"\\u{{1b}}\\n{}\"…): \"rate\" is 2, must be from 0 to 1",
+            "rule 2 (\"\\u{{1b}}\\n{}\"…): \"rate\" is 2, must be a number from 0 to 1",
             "\u{e9}".repeat(58)
         )
     );
@@ -418,7 +422,7 @@ fn errors_of_the_whole_and_of_the_default() {
         ),
         (
             &format!(r#"{{"version": "2", {default}}}"#),
-            "\"version\" is \"2\", must be 1 or 2",
+            "\"version\" is the text \"2\", must be 1 or 2",
         ),
         (
             &format!(r#"{{"version": 1.5, {default}}}"#),
@@ -439,7 +443,7 @@ fn errors_of_the_whole_and_of_the_default() {
         ),
         (
             r#"{"version": 2, "default": {"fixed_target": 1, "rate": 1.01}}"#,
-            "default: \"rate\" is 1.01, must be from 0 to 1",
+            "default: \"rate\" is 1.01, must be a number from 0 to 1",
         ),
         (
             &format!(r#"{{"version": 2, {default}, "rules": {{}}}}"#),
@@ -447,7 +451,7 @@ fn errors_of_the_whole_and_of_the_default() {
         ),
         (
             &format!(r#"{{"version": 2, {default}, "rules": ["x"]}}"#),
-            "rule 1: is \"x\", must be an object",
+            "rule 1: is the text \"x\", must be an object",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");
@@ -470,10 +474,18 @@ fn what_is_no_json_says_where() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("line 3 column 1"), "{source}");
     assert_eq!(error.to_string(), format!("no JSON: {source}"));
-    for text in ["", "{", "NaN", "\u{feff}{}", "{\"version\": 1e999}"] {
+    for text in ["", "{", "NaN", "\u{feff}\u{feff}{}", "{\"version\": 1e999}"] {
         let error = LocalRules::from_json(text).unwrap_err().to_string();
         assert!(error.starts_with("no JSON: "), "{error}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let text = r#"{"version":2,"default":{"fixed_target":0,"rate":0.05}}"#;
+    let marked = LocalRules::from_json(&format!("\u{feff}{text}")).unwrap();
+    let plain = LocalRules::from_json(text).unwrap();
+    assert_eq!(format!("{marked:?}"), format!("{plain:?}"));
 }
 
 #[test]
@@ -481,7 +493,7 @@ fn deep_and_huge_json_is_an_error_or_read() {
     let deep = "[".repeat(1 << 20);
     assert!(error(&deep).starts_with("no JSON: recursion limit"));
     let text = second_rule(2, &[("rate", &format!("[{}0]", "0,".repeat(1 << 18)))]);
-    let expected = "rule 2 (\"checkout\"): \"rate\" is a list, must be from 0 to 1";
+    let expected = "rule 2 (\"checkout\"): \"rate\" is a list, must be a number from 0 to 1";
     assert_eq!(error(&text), expected);
     let path = format!("\"{}\"", "*a".repeat(1 << 16));
     assert!(LocalRules::from_json(&second_rule(2, &[("url_path", &path)])).is_ok());
