@@ -1,11 +1,12 @@
 //! The rules a document must keep for the daemon and the collector to take it.
 
+use crate::datagram::{self, MARKED};
 use crate::rules::{
     CAUSE, EXCEPTION, Fields, NAME, SEGMENT_ID, STACK_FRAME, TEXT, TRACE_ID, TYPES, Type,
     is_annotation_key, is_name, is_sql_url,
 };
 use crate::violation::At;
-use crate::{Document, Violation, datagram, json};
+use crate::{Document, Violation, json};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use xray_core::{SegmentId, TraceId};
@@ -36,6 +37,9 @@ pub fn check(datagram: &[u8]) -> Result<Document, Vec<Violation>> {
 ///
 /// As [`check`].
 pub fn check_document(text: &[u8]) -> Result<Document, Vec<Violation>> {
+    if text.starts_with(datagram::BYTE_ORDER_MARK) {
+        return Err(vec![Violation::new("document", MARKED)]);
+    }
     let value = match json::read(text) {
         Ok(value) => value,
         Err(error) => {
@@ -59,16 +63,16 @@ pub fn check_document(text: &[u8]) -> Result<Document, Vec<Violation>> {
 }
 
 #[derive(Default)]
-struct Checker<'a> {
+struct Checker {
     broken: Vec<Violation>,
     /// Rules broken on top of those.
     more: usize,
-    ids: HashSet<&'a str>,
-    trace_id: Option<&'a str>,
+    ids: HashSet<SegmentId>,
+    trace_id: Option<TraceId>,
 }
 
-impl<'a> Checker<'a> {
-    fn all(&mut self, outermost: &'a Map<String, Value>) {
+impl Checker {
+    fn all(&mut self, outermost: &Map<String, Value>) {
         let mut ahead = vec![(String::new(), outermost)];
         while let Some((path, document)) = ahead.pop() {
             let at = At(&path);
@@ -81,7 +85,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn identity(&mut self, at: At<'_>, document: &'a Map<String, Value>) {
+    fn identity(&mut self, at: At<'_>, document: &Map<String, Value>) {
         let nested = !at.0.is_empty();
         match text(document, "name") {
             Ok(Some(name)) if !is_name(name) => self.report(at.to("name"), NAME),
@@ -89,24 +93,20 @@ impl<'a> Checker<'a> {
             other => self.missing_or_not_text(at.to("name"), other),
         }
         match text(document, "id") {
-            Ok(Some(id)) if id.parse::<SegmentId>().is_err() => {
-                self.report(at.to("id"), SEGMENT_ID);
-            }
-            Ok(Some(id)) if !self.ids.insert(id) => {
-                self.report(at.to("id"), "used twice in this document");
-            }
-            Ok(Some(_)) => {}
+            Ok(Some(id)) => match id.parse() {
+                Ok(id) if self.ids.insert(id) => {}
+                Ok(_) => self.report(at.to("id"), "used twice in this document"),
+                Err(_) => self.report(at.to("id"), SEGMENT_ID),
+            },
             other => self.missing_or_not_text(at.to("id"), other),
         }
         match text(document, "trace_id") {
-            Ok(Some(id)) if id.parse::<TraceId>().is_err() => {
-                self.report(at.to("trace_id"), TRACE_ID);
-            }
-            Ok(Some(id)) if *self.trace_id.get_or_insert(id) != id => {
-                self.report(at.to("trace_id"), "differs from the outermost one");
-            }
+            Ok(Some(id)) => match id.parse() {
+                Ok(id) if *self.trace_id.get_or_insert(id) == id => {}
+                Ok(_) => self.report(at.to("trace_id"), "differs from the outermost one"),
+                Err(_) => self.report(at.to("trace_id"), TRACE_ID),
+            },
             Ok(None) if nested => {}
-            Ok(Some(_)) => {}
             other => self.missing_or_not_text(at.to("trace_id"), other),
         }
         let independent = !nested
@@ -131,15 +131,15 @@ impl<'a> Checker<'a> {
     }
 
     fn times(&mut self, at: At<'_>, document: &Map<String, Value>) {
-        let start = document.get("start_time").filter(|time| !time.is_null());
-        match start {
-            None => self.report(at.to("start_time"), "missing"),
-            Some(time) if !time.is_number() => self.report(at.to("start_time"), "must be a number"),
-            Some(_) => {}
-        }
-        let end = document.get("end_time").filter(|time| !time.is_null());
-        if end.is_some_and(|time| !time.is_number()) {
-            self.report(at.to("end_time"), "must be a number");
+        let [start, end] = ["start_time", "end_time"].map(|key| {
+            let time = document.get(key).filter(|time| !time.is_null());
+            if let Some(reason) = time.and_then(unlike_a_time) {
+                self.report(at.to(key), reason);
+            }
+            time
+        });
+        if start.is_none() {
+            self.report(at.to("start_time"), "missing");
         }
         let open = document.get("in_progress") == Some(&Value::Bool(true));
         match (end.is_some(), open) {
@@ -334,6 +334,17 @@ fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(NotText),
+    }
+}
+
+/// X-Ray takes seconds since 1970. The nearest slip is milliseconds: those of
+/// 1973 are above the limit, and the limit in seconds is the year 5138.
+fn unlike_a_time(time: &Value) -> Option<&'static str> {
+    match time.as_f64() {
+        None => Some("must be a number"),
+        Some(seconds) if seconds < 0.0 => Some("must not lie before 1970"),
+        Some(seconds) if seconds > 1e11 => Some("must be in seconds, not in milliseconds or less"),
+        Some(_) => None,
     }
 }
 

@@ -186,7 +186,7 @@ fn exceptions(
     for exception in document.exceptions() {
         indent(out, levels)?;
         out.write_str(bar)?;
-        if expected == Some(exception.id.as_str()) {
+        if expected.is_some_and(|id: &str| exception.id.eq_ignore_ascii_case(id)) {
             out.write_str("caused by ")?;
         }
         expected = exception.cause.as_deref();

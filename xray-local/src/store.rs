@@ -1,5 +1,6 @@
 //! What was received, within a bound, and which traces are finished.
 
+use crate::trace::trace_id;
 use crate::{Document, Filter, Trace, Violation, escape, join, tidy};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -167,7 +168,7 @@ impl Store {
         let number = self.first + self.held.len();
         match &received.verdict {
             Ok(document) => {
-                let id = document.trace_id.clone().unwrap_or_default();
+                let id = trace_id(document);
                 let progress = self.traces.entry(id).or_insert_with(|| Progress {
                     documents: Vec::new(),
                     latest: now,
@@ -280,12 +281,7 @@ impl Store {
         let Some(oldest) = self.held.iter().flatten().next() else {
             return false;
         };
-        let trace = oldest
-            .received
-            .verdict
-            .as_ref()
-            .ok()
-            .map(|document| document.trace_id.clone().unwrap_or_default());
+        let trace = oldest.received.verdict.as_ref().ok().map(trace_id);
         let numbers = match trace.and_then(|id| self.traces.remove(&id)) {
             Some(progress) => {
                 match progress.outcome {

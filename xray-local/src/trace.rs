@@ -8,7 +8,8 @@ use std::fmt;
 ///
 /// Documents may come in any order and from several services. Of two with the
 /// same id the later one counts, except that one in progress never replaces a
-/// complete one. A parent that never came leaves a placeholder.
+/// complete one. A parent that never came leaves a placeholder. Ids in upper and
+/// lower case are the same.
 ///
 /// ```
 /// use xray_local::{Document, join};
@@ -26,7 +27,7 @@ pub fn join(documents: impl IntoIterator<Item = Document>) -> Vec<Trace> {
     let mut places = HashMap::new();
     let mut joined: Vec<Joining> = Vec::new();
     for document in documents {
-        let id = document.trace_id.clone().unwrap_or_default();
+        let id = trace_id(&document);
         let place = *places.entry(id).or_insert_with_key(|id| {
             joined.push(Joining {
                 id: id.clone(),
@@ -37,6 +38,12 @@ pub fn join(documents: impl IntoIterator<Item = Document>) -> Vec<Trace> {
         joined[place].add(document);
     }
     joined.into_iter().map(Joining::finish).collect()
+}
+
+/// The trace of a document, in lower case; empty if it names none.
+pub(crate) fn trace_id(document: &Document) -> String {
+    let id = document.trace_id.as_deref().unwrap_or_default();
+    id.to_ascii_lowercase()
 }
 
 /// The documents of one trace as a forest: usually one root, more when parts
@@ -54,7 +61,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// `1-<8 hex>-<24 hex>`; empty for documents that named no trace.
+    /// `1-<8 hex>-<24 hex>`, in lower case; empty for documents that named no
+    /// trace.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -80,9 +88,9 @@ impl Trace {
         self.nodes().find(named)
     }
 
-    /// The node of this id.
+    /// The node of this id, in any case.
     pub fn get(&self, id: &str) -> Option<Node<'_>> {
-        self.nodes().find(|node| node.id() == id)
+        self.nodes().find(|node| node.id().eq_ignore_ascii_case(id))
     }
 
     /// Whether a document in it is still in progress.
@@ -142,7 +150,7 @@ impl<'a> Node<'a> {
         self.entry().document.as_ref()
     }
 
-    /// 16 hex digits, also of a placeholder.
+    /// 16 hex digits in lower case, also of a placeholder.
     pub fn id(self) -> &'a str {
         &self.entry().id
     }

@@ -77,6 +77,10 @@ fn frame() {
     assert_eq!(framed("T1S"), "header: is not a JSON object");
     assert_eq!(framed(""), "header: is not a JSON object");
     assert_eq!(
+        framed("\u{feff}{\"format\":\"json\",\"version\":1}"),
+        "header: begins with a byte order mark"
+    );
+    assert_eq!(
         reason(r#"{"format":"json","version":1}"#),
         "header: no line feed ends it"
     );
@@ -90,6 +94,10 @@ fn frame() {
 fn one_json_object() {
     let document = segment(0xa, "shop", "");
     assert_eq!(reasons(&document), [""; 0]);
+    assert_eq!(
+        reasons(&format!("\u{feff}{document}")),
+        ["document: begins with a byte order mark"]
+    );
     assert_eq!(reasons("[]"), ["document: must be an object"]);
     assert_eq!(
         reasons(""),
@@ -157,10 +165,12 @@ fn id() {
     bad(json!({"id": "0000000000000000"}), &reason);
     bad(json!({"id": "<absent>"}), &["id: missing"]);
     bad(json!({"id": 7}), &["id: must be text"]);
-    bad(
-        nested(json!({"id": "000000000000000a"})),
-        &["subsegments[0].id: used twice in this document"],
-    );
+    for id in ["000000000000000a", "000000000000000A"] {
+        bad(
+            nested(json!({ "id": id })),
+            &["subsegments[0].id: used twice in this document"],
+        );
+    }
 }
 
 #[test]
@@ -180,6 +190,7 @@ fn trace_id() {
     bad(json!({"trace_id": 1}), &["trace_id: must be text"]);
     good(nested(json!({})));
     good(nested(json!({"trace_id": common::TRACE})));
+    good(nested(json!({"trace_id": common::TRACE.to_uppercase()})));
     bad(
         nested(json!({"trace_id": "1-66f2a1c0-0123456789abcdef01234568"})),
         &["subsegments[0].trace_id: differs from the outermost one"],
@@ -216,6 +227,26 @@ fn times() {
         &["start_time: must be a number"],
     );
     bad(json!({"end_time": "11"}), &["end_time: must be a number"]);
+    good(json!({"start_time": 0, "end_time": 4_102_444_800.5}));
+    let milliseconds = "must be in seconds, not in milliseconds or less";
+    bad(
+        json!({"start_time": 1_700_000_000_000.0, "end_time": 1_700_000_000_001_u64}),
+        &[
+            &format!("start_time: {milliseconds}"),
+            &format!("end_time: {milliseconds}"),
+        ],
+    );
+    bad(
+        nested(json!({"start_time": 1_700_000_000_000_000_000_u64, "end_time": 1e300})),
+        &[
+            &format!("subsegments[0].start_time: {milliseconds}"),
+            &format!("subsegments[0].end_time: {milliseconds}"),
+        ],
+    );
+    bad(
+        json!({"start_time": -1}),
+        &["start_time: must not lie before 1970"],
+    );
     good(json!({"end_time": "<absent>", "in_progress": true}));
     good(json!({"in_progress": false}));
     bad(

@@ -213,6 +213,28 @@ fn the_oldest_trace_goes_first_when_memory_is_full() {
 }
 
 #[test]
+fn a_trace_id_in_another_case_is_no_other_trace() {
+    let daemon = Daemon::builder().max_traces(1).start().unwrap();
+    let socket = sender(&daemon);
+    let first = segment(1, "a", "");
+    send(&socket, &first);
+    let upper = TRACE.to_uppercase();
+    send(&socket, &segment(2, "b", "").replace(TRACE, &upper));
+    assert!(daemon.wait_for(2, SOON));
+    assert_eq!(daemon.traces()[0].documents(), 2);
+    let counts = daemon.trace_counts();
+    assert_eq!(counts.finished + counts.unfinished, 1);
+    assert_eq!(daemon.evicted(), 0);
+
+    let other = TRACE.replace("1-66f2a1c0", "1-66f2a1c1");
+    send(&socket, &first.replace(TRACE, &other));
+    assert!(daemon.wait_for(3, SOON));
+    assert_eq!(daemon.evicted(), 2);
+    let ids: Vec<_> = (daemon.traces().iter().map(|trace| trace.id().to_owned())).collect();
+    assert_eq!(ids, [other]);
+}
+
+#[test]
 fn reports_finished_traces_once_and_the_rest_when_it_stops() {
     let (seen, reports) = mpsc::channel();
     let seen_too = seen.clone();

@@ -70,9 +70,9 @@ fn hostile_text_is_written_harmlessly_and_reads_the_same() {
     let line = line(&hostile_trace());
     assert!(line.chars().all(|one| matches!(one, ' '..='~')), "{line:?}");
     let hostile = r#"\u001b]0;owned\u0007\r\n\u202e\u200b\u009b2J\u2028\u007f\udb40\udc41\""#;
-    let parent = hostile.replace("2J", "2j"); // ids are compared in lower case
+    let id = hostile.replace("2J", "2j"); // ids are compared in lower case
     let begin = format!(
-        r#"{{"id":"{hostile}","duration":1.0,"complete":false,"roots":[{{"id":"{parent}","missing":true,"subsegments":[{{"name":"{hostile}","#
+        r#"{{"id":"{id}","duration":1.0,"complete":false,"roots":[{{"id":"{id}","missing":true,"subsegments":[{{"name":"{hostile}","#
     );
     assert!(line.starts_with(&begin), "{line}");
     let read: Value = serde_json::from_str(&line).unwrap();

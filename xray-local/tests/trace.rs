@@ -123,6 +123,40 @@ fn any_order_of_arrival_gives_the_same_tree() {
 }
 
 #[test]
+fn ids_in_any_case_are_one() {
+    let lower = piece(
+        "a",
+        "000000000000000a",
+        r#","cause":{"exceptions":[{"id":"aaaaaaaaaaaaaaaa","type":"Outer","cause":"BBBBBBBBBBBBBBBB"},{"id":"bbbbbbbbbbbbbbbb","type":"Inner"}]}"#,
+    );
+    let upper = piece(
+        "b",
+        "000000000000000B",
+        r#","parent_id":"000000000000000A","type":"subsegment""#,
+    )
+    .replace(TRACE, &TRACE.to_uppercase());
+    for documents in [[&lower, &upper], [&upper, &lower]] {
+        let documents = documents.map(Clone::clone);
+        drawn(
+            &documents,
+            &[
+                "└─ a  500.0 ms",
+                "   │ ! Outer",
+                "   │ ! caused by Inner",
+                "   └─ b  500.0 ms  +0 µs",
+            ],
+        );
+        let trace = one(&documents);
+        assert_eq!(trace.id(), TRACE);
+        assert!(trace.is_complete());
+        for id in ["000000000000000b", "000000000000000B"] {
+            let found = trace.get(id).unwrap();
+            assert_eq!(found.id(), "000000000000000b");
+        }
+    }
+}
+
+#[test]
 fn a_missing_parent_leaves_a_placeholder() {
     let documents = [
         piece(
