@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::Core;
 use crate::TraceId;
 use crate::context::suppression;
-use crate::entity::Unsampled;
+use crate::entity::{Entity, Inner, Unsampled};
 use crate::entropy::IdSequence;
 use crate::handle::{Segment, UnsampledRoot};
 use crate::header::{Sampled, TraceHeader};
@@ -157,6 +157,26 @@ impl Core {
             }
             _ => self.passing(header, now),
         }
+    }
+
+    /// An entity below which nothing is recorded, and which no book knows.
+    pub(super) fn suppress(&self, header: &TraceHeader) -> Entity {
+        let header = match header.root() {
+            // Off, headers go on as they came.
+            _ if self.disabled => header.clone(),
+            Some(_) => header.clone().with_sampled(Sampled::No),
+            None => {
+                let [high, low, seed] = self.entropy.draw();
+                let trace_id = TraceId::fresh(self.clock.wall(), high, low);
+                let id = IdSequence(seed).next();
+                TraceHeader::from_carried(trace_id, Some(id), Sampled::No, header.carried())
+            }
+        };
+        Entity(Inner::Unsampled(Unsampled {
+            core: None,
+            header,
+            suppressed: true,
+        }))
     }
 
     /// A segment of which nothing is recorded; whoever is called is told so.

@@ -16,6 +16,7 @@ use crate::config::RecorderBuilder;
 use crate::document::Document;
 use crate::emit::Flush;
 use crate::emit::capture::Capture;
+use crate::entity::Entity;
 use crate::error::ConfigError;
 use crate::handle::Segment;
 use crate::header::TraceHeader;
@@ -98,6 +99,32 @@ impl Recorder {
     /// (Lambda's PassThrough) whoever is called may decide.
     pub fn begin_facade(&self, header: &TraceHeader) -> Segment {
         self.0.facade(header)
+    }
+
+    /// An entity below which nothing is recorded and nothing is missing: for
+    /// requests that are skipped, such as health checks. Make it current while
+    /// they are answered.
+    ///
+    /// Calls made there carry the trace of `header`, or a new one, with
+    /// `Sampled=0`; where the SDK is switched off, they carry `header` as it
+    /// came. No ledger counts the entity or its subsegments, and no sampler is
+    /// asked.
+    ///
+    /// ```
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// use xray_core::{Sampled, TraceHeader, current};
+    ///
+    /// let skipped = recorder.suppress(&TraceHeader::default());
+    /// skipped.run(|| {
+    ///     let ping = current().begin_subsegment("ping");
+    ///     assert_eq!(ping.header().sampled(), Sampled::No);
+    /// });
+    /// # assert_eq!(xray_core::context_missing(), 0);
+    /// # assert_eq!(recorder.entities().begun, 0);
+    /// # assert_eq!(capture.json().len(), 0);
+    /// ```
+    pub fn suppress(&self, header: &TraceHeader) -> Entity {
+        self.0.here(process::last_seen()).suppress(header)
     }
 
     /// Runs a callback of a user's, for layers that take some. Its panic is
