@@ -87,7 +87,9 @@ pub fn w3c_convert(data: &[u8]) {
     is_safe(&header);
     assert_eq!(header.extras(), amzn.extras());
     let w3c = parent_line.and_then(traceparent);
-    let Some((root, parent, flag)) = w3c.filter(|_| amzn.root().is_none()) else {
+    let lone = amzn.parent().is_none() && amzn.sampled() == Sampled::Unknown;
+    let yields = amzn.root().is_none() || lone;
+    let Some((root, parent, flag)) = w3c.filter(|_| yields) else {
         assert_eq!(header, amzn);
         assert!(!header.is_w3c() && header.tracestate().is_none());
         return;

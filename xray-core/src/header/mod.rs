@@ -34,7 +34,7 @@ const MAX_EXTRAS: usize = 256;
 ///
 /// Reading never fails: what cannot be used counts as not there, so the default
 /// (nothing known) is also what garbage gives. Writing goes the other way by
-/// [`to_text`](Self::to_text), and gives text that reads back to the same
+/// [`to_line`](Self::to_line), and gives text that reads back to the same
 /// [`root`](Self::root), [`parent`](Self::parent), [`sampled`](Self::sampled)
 /// and [`extras`](Self::extras).
 ///
@@ -157,9 +157,13 @@ impl TraceHeader {
     /// Never fails and never panics.
     ///
     /// X-Amzn-Trace-Id comes first (see [`parse`](Self::parse)). When it has no
-    /// usable Root, root and parent are those of `traceparent`; its flag is
-    /// taken, too, unless X-Amzn-Trace-Id has a Sampled of its own. Extras are
-    /// those of X-Amzn-Trace-Id in both cases.
+    /// usable Root, or a Root with neither Parent nor Sampled, root and parent
+    /// are those of `traceparent`; its flag is taken, too, unless
+    /// X-Amzn-Trace-Id has a Sampled of its own. Extras are those of
+    /// X-Amzn-Trace-Id in both cases.
+    ///
+    /// A load balancer of AWS adds a lone Root to each request that has none;
+    /// it sends no segment of its own, so the caller's `traceparent` says more.
     ///
     /// `tracestate` is kept only when `traceparent` was used, since it belongs
     /// to those ids. It is kept word for word, without blanks and tabs round
@@ -177,7 +181,8 @@ impl TraceHeader {
         tracestate: Option<&[u8]>,
     ) -> Self {
         let header = amzn.map(Self::parse).unwrap_or_default();
-        if header.root.is_some() {
+        let says_more = header.parent.is_some() || header.sampled != Sampled::Unknown;
+        if header.root.is_some() && says_more {
             return header;
         }
         let Some(w3c) = traceparent.and_then(w3c::parse_traceparent) else {
@@ -251,12 +256,29 @@ impl TraceHeader {
         }
     }
 
-    /// The value of X-Amzn-Trace-Id, without an allocation: Root, Parent,
-    /// Sampled, then the extras; what is not known is left out, so the text may
-    /// be empty. No blank, no empty pair, no `;` at the end: some readers drop a
-    /// header for one of these.
+    /// The header as text, without an allocation: Root, Parent, Sampled, then
+    /// the extras. It leaves out what is not known, so the text may be empty or
+    /// hold no Root: [`to_line`](Self::to_line) is what to send.
     pub fn to_text(&self) -> HeaderText {
         HeaderText::new(self)
+    }
+
+    /// The value of X-Amzn-Trace-Id to send, without an allocation; `None` where
+    /// there is no root: then no header is to be sent, and none to be replaced.
+    /// AWS services refuse requests for an empty or broken one. No blank, no
+    /// empty pair, no `;` at the end: some readers drop a header for one of
+    /// these.
+    ///
+    /// ```
+    /// use xray_core::{Sampled, TraceHeader};
+    ///
+    /// let header = TraceHeader::parse("Root=1-66f2a1c0-0123456789abcdef01234567");
+    /// assert_eq!(&*header.to_line().unwrap(), "Root=1-66f2a1c0-0123456789abcdef01234567");
+    /// let unknown = TraceHeader::default().with_sampled(Sampled::No);
+    /// assert!(unknown.to_line().is_none());
+    /// ```
+    pub fn to_line(&self) -> Option<HeaderText> {
+        self.root.map(|_| self.to_text())
     }
 
     /// The value of traceparent, version 00; `None` when root or parent is not

@@ -39,6 +39,8 @@ fn check_written(header: &TraceHeader) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.sampled(), header.sampled());
     prop_assert_eq!(again.extras(), header.extras());
     prop_assert_eq!(header.to_string(), &*text);
+    let line = header.to_line().map(|line| line.to_string());
+    prop_assert_eq!(line, header.root().map(|_| text.to_string()));
     Ok(())
 }
 
@@ -148,6 +150,39 @@ fn the_xray_header_comes_first() {
     assert_eq!(header, TraceHeader::parse(amzn));
     assert!(!header.is_w3c());
     assert_eq!(header.tracestate(), None);
+}
+
+/// A load balancer adds a lone Root, in front of which somebody traces already.
+#[test]
+fn a_lone_root_yields_to_a_traceparent() {
+    let lone = "Root=1-00000001-000000000000000000000002";
+    for (amzn, yields) in [
+        (lone.to_owned(), true),
+        (format!("{lone};Lineage=a:1"), true),
+        (format!("Self=1-0-0;{lone};Sampled=2;Parent=0"), true),
+        (format!("{lone};Parent=00000000000000ff"), false),
+        (format!("{lone};Sampled=1"), false),
+        (format!("{lone};Sampled=?"), false),
+    ] {
+        let own = TraceHeader::parse(&amzn);
+        let amzn = Some(amzn.as_bytes());
+        let header = TraceHeader::from_headers(amzn, Some(TRACEPARENT), Some(b"a=b"));
+        if yields {
+            let expected = w3c(TRACEPARENT).to_string();
+            let extras = Some(own.extras()).filter(|extras| !extras.is_empty());
+            let expected = [Some(&*expected), extras].into_iter().flatten();
+            let expected: Vec<&str> = expected.collect();
+            assert_eq!(header.to_string(), expected.join(";"));
+            assert_eq!(header.tracestate(), Some("a=b"));
+            assert!(header.is_w3c());
+        } else {
+            assert_eq!(header, own);
+        }
+        // A broken traceparent leaves the Root in place.
+        for broken in [None, Some(&TRACEPARENT[..54])] {
+            assert_eq!(TraceHeader::from_headers(amzn, broken, None), own);
+        }
+    }
 }
 
 #[test]
