@@ -1,6 +1,7 @@
 //! The `http` block.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::limits;
 use crate::record::{Field, NodeIndex, Record, Stored};
@@ -9,7 +10,8 @@ use crate::url::without_secrets;
 /// The request side of the `http` block.
 ///
 /// Each text is cut at 250 characters. The URL is taken without its query,
-/// fragment, user information and `;jsessionid`, which may hold secrets.
+/// fragment, user information and `;jsessionid`, which may hold secrets. The
+/// client is an address or left out.
 ///
 /// ```
 /// # use xray_core::HttpRequest;
@@ -31,7 +33,7 @@ pub struct HttpRequest<'a> {
     method: &'a str,
     url: &'a str,
     user_agent: Option<&'a str>,
-    client_ip: Option<&'a str>,
+    client_ip: Option<IpAddr>,
     forwarded: bool,
 }
 
@@ -54,22 +56,43 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// The address of the peer.
+    /// The address of the peer, with or without port: recorded without, in
+    /// canonical form. A text that is no address changes nothing.
     #[must_use]
     pub fn client_ip(mut self, client_ip: &'a str) -> Self {
-        self.client_ip = Some(client_ip);
-        self.forwarded = false;
+        if let Some(address) = address(client_ip) {
+            self.client_ip = Some(address);
+            self.forwarded = false;
+        }
         self
     }
 
-    /// The client as a proxy names it: the first element of `X-Forwarded-For`.
-    /// Not trustworthy, and marked so by `x_forwarded_for`. Does nothing when
-    /// that element is empty.
+    /// The client as a proxy names it: the first element of `X-Forwarded-For`
+    /// that is an address, with or without port, brackets and quotes, among the
+    /// first 16. Where none is, nothing changes. Call it for each line of the
+    /// header, in their order: the first address counts. Not trustworthy, and
+    /// marked so by `x_forwarded_for`.
+    ///
+    /// ```
+    /// # use xray_core::HttpRequest;
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// segment.http_request(
+    ///     &HttpRequest::new("GET", "https://shop.example/")
+    ///         .client_ip("192.0.2.1")
+    ///         .forwarded_for("unknown, [2001:DB8::9]:41234, 198.51.100.2"),
+    /// );
+    /// # segment.close();
+    /// # let request = capture.documents()[0].http.clone().unwrap().request.unwrap();
+    /// # assert_eq!(request.client_ip.as_deref(), Some("2001:db8::9"));
+    /// ```
     #[must_use]
     pub fn forwarded_for(mut self, header: &'a str) -> Self {
-        let first = header.split(',').next().unwrap_or_default().trim();
-        if !first.is_empty() {
-            self.client_ip = Some(first);
+        let first = || header.split(',').take(FORWARDED).find_map(address);
+        if !self.forwarded
+            && let Some(address) = first()
+        {
+            self.client_ip = Some(address);
             self.forwarded = true;
         }
         self
@@ -90,11 +113,32 @@ impl<'a> HttpRequest<'a> {
             put(Field::HttpUserAgent, user_agent);
         }
         if let Some(client_ip) = self.client_ip {
-            put(Field::HttpClientIp, client_ip);
+            put(Field::HttpClientIp, &client_ip.to_string());
             // Said in either case, as a later request replaces an earlier one.
             record.push(node, Field::HttpForwarded, Stored::Boolean(self.forwarded));
         }
     }
+}
+
+/// Elements of `X-Forwarded-For` that are looked at.
+const FORWARDED: usize = 16;
+
+/// The address that a text names, with or without port, brackets and quotes.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let text = quoted.unwrap_or(text);
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let address = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    Some(address.or_else(with_port)?.to_canonical())
 }
 
 /// Shows what would be recorded, not the URL as it was given.
@@ -141,5 +185,64 @@ impl HttpResponse {
         if let Some(bytes) = self.content_length {
             put(Field::HttpContentLength, bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_none() {
+        for (text, expected) in [
+            ("203.0.113.9", Some("203.0.113.9")),
+            (" 203.0.113.9:41234 ", Some("203.0.113.9")),
+            ("\"203.0.113.9:41234\"", Some("203.0.113.9")),
+            ("2001:DB8:0::9", Some("2001:db8::9")),
+            ("[2001:db8::9]", Some("2001:db8::9")),
+            ("[2001:db8::9]:41234", Some("2001:db8::9")),
+            ("\"[2001:db8::9]:41234\"", Some("2001:db8::9")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1]:80", Some("192.0.2.1")),
+            ("", None),
+            ("unknown", None),
+            ("_hidden", None),
+            ("203.0.113.9:99999", None),
+            ("203.0.113.9:", None),
+            ("203.0.113", None),
+            ("[203.0.113.9]", None),
+            ("[2001:db8::9", None),
+            ("\"203.0.113.9", None),
+            ("203.0.113.9 x", None),
+            ("<script>alert(1)</script>", None),
+        ] {
+            let found = address(text).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_forwarded_address_counts() {
+        let client = |lines: &[&str]| {
+            let request = HttpRequest::new("GET", "/").client_ip("192.0.2.1");
+            let request = lines
+                .iter()
+                .fold(request, |request, line| request.forwarded_for(line));
+            (request.client_ip.unwrap().to_string(), request.forwarded)
+        };
+        let peer = ("192.0.2.1".to_owned(), false);
+        let forwarded = ("203.0.113.9".to_owned(), true);
+        assert_eq!(client(&["unknown, 203.0.113.9, 198.51.100.2"]), forwarded);
+        assert_eq!(client(&["", "203.0.113.9", "198.51.100.2"]), forwarded);
+        assert_eq!(
+            client(&["x,".repeat(15).as_str(), "203.0.113.9"]),
+            forwarded
+        );
+        assert_eq!(client(&[&format!("{}203.0.113.9", "x,".repeat(16))]), peer);
+        assert_eq!(client(&["unknown", ""]), peer);
+        let request = HttpRequest::new("GET", "/").forwarded_for("203.0.113.9");
+        let request = request.client_ip("nobody");
+        assert_eq!(request.client_ip.unwrap().to_string(), "203.0.113.9");
+        assert!(request.forwarded && !request.client_ip("192.0.2.1").forwarded);
     }
 }
