@@ -342,9 +342,34 @@ impl Entity {
         class: Class,
         location: &'static Location<'static>,
     ) {
+        self.report_error(error, class, Some(location));
+    }
+
+    /// Records an error with its sources, and the place where it was seen, for
+    /// layers that record errors of others: their own place says nothing.
+    /// [`Class::Ok`] sets no flag.
+    ///
+    /// ```
+    /// # use xray_core::{Class, Entity};
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// # let error = std::io::Error::other("no stock");
+    /// segment.report_error(&error, Class::Fault, None);
+    /// # segment.close();
+    /// # let document = &capture.documents()[0];
+    /// # assert!(document.fault);
+    /// # assert_eq!(document.exceptions()[0].message.as_deref(), Some("no stock"));
+    /// # assert!(document.exceptions()[0].stack.is_empty());
+    /// ```
+    pub fn report_error<K>(
+        &self,
+        error: &impl AnyError<K>,
+        class: Class,
+        place: Option<&'static Location<'static>>,
+    ) {
         self.recorded(|trace, key| {
             let (kind, error) = (error.kind(), error.as_error());
-            trace.record_error(key, kind, error, location, class.flags());
+            trace.record_error(key, kind, error, place, class.flags());
         });
     }
 

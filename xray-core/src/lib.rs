@@ -136,8 +136,12 @@ pub use logs::LogId;
 pub use logs::XRayFormat;
 #[cfg(feature = "log-kv")]
 pub use logs::XRayLogger;
-pub use record::{AnnotationValue, AnyError, ErrorKind, ExceptionReport, Tally};
+pub use record::{
+    AnnotationValue, AnyError, BoxedErrorKind, ErrorKind, ExceptionReport, LocalBoxedErrorKind,
+    Tally,
+};
 pub use recorder::{Recorder, SegmentBuilder};
+pub use report::report_setting;
 pub use sampling::{
     Always, Decision, LocalRules, Never, Outcome, Pattern, Ratio, RequestFacts, Rule, Sampler,
     SamplingRequest, SamplingRulesError,

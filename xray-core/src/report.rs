@@ -17,9 +17,10 @@ pub(crate) enum Report {
     Lost,
     Refused,
     Resolve,
+    Setting,
 }
 
-const KINDS: usize = Report::Resolve as usize + 1;
+const KINDS: usize = Report::Setting as usize + 1;
 
 /// Nanoseconds between two lines of one kind.
 const INTERVAL: i64 = 10_000_000_000;
@@ -41,6 +42,17 @@ thread_local! {
     /// A logger may itself be traced: what it says while we speak is not ours
     /// to report.
     static SPEAKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Logs a setting of a layer that is wrong, for layers round this crate: as
+/// the recorder's own lines, at target `xray`, one in ten seconds at most. The
+/// next line tells how many were left out.
+///
+/// ```
+/// xray_core::report_setting(&format_args!("no host pattern: {:?}", "https://a/"));
+/// ```
+pub fn report_setting(text: &dyn fmt::Display) {
+    report(Report::Setting, text);
 }
 
 /// Writes a warning, or counts it for the next one.

@@ -156,7 +156,7 @@ impl Cause {
     pub(crate) fn of_error(
         kind: &str,
         error: &dyn Error,
-        location: &'static Location<'static>,
+        location: Option<&'static Location<'static>>,
         seen: Option<Seen>,
         mut next_id: impl FnMut() -> SegmentId,
     ) -> Self {
@@ -180,7 +180,7 @@ impl Cause {
                 None => outermost = fingerprint,
             }
             let (kind, stack) = match chain.is_empty() {
-                true => (kind, vec![Frame::recorded_at(location)]),
+                true => (kind, location.map(Frame::recorded_at).into_iter().collect()),
                 false => ("Error", Vec::new()),
             };
             chain.push(Exception {
@@ -279,7 +279,9 @@ fn fingerprint(message: &str) -> u64 {
 /// An error that can be recorded: any `std::error::Error`, `anyhow::Error` and
 /// boxed errors.
 ///
-/// `Kind` tells the implementations apart and is always inferred.
+/// `Kind` tells the implementations apart: [`ErrorKind`], [`BoxedErrorKind`] or
+/// [`LocalBoxedErrorKind`]. It is inferred, except where a type is written out,
+/// as in the field of a struct.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an error that can be recorded",
     label = "expected a `std::error::Error`, `anyhow::Error` or a boxed error",
@@ -299,13 +301,16 @@ pub trait AnyError<Kind> {
 #[non_exhaustive]
 pub enum ErrorKind {}
 
-mod kinds {
-    //! One marker an implementation.
-    #[derive(Debug)]
-    pub struct Boxed;
-    #[derive(Debug)]
-    pub struct LocalBoxed;
-}
+/// Marks the implementation of [`AnyError`] for `Box<dyn Error + Send + Sync>`
+/// (tower's `BoxError`), for `Arc` of the same, and for `anyhow::Error`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BoxedErrorKind {}
+
+/// Marks the implementation of [`AnyError`] for `Box<dyn Error>`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LocalBoxedErrorKind {}
 
 impl<E: Error + 'static> AnyError<ErrorKind> for E {
     fn as_error(&self) -> &(dyn Error + 'static) {
@@ -317,7 +322,7 @@ impl<E: Error + 'static> AnyError<ErrorKind> for E {
     }
 }
 
-impl<E: std::ops::Deref<Target = dyn Error + Send + Sync>> AnyError<kinds::Boxed> for E {
+impl<E: std::ops::Deref<Target = dyn Error + Send + Sync>> AnyError<BoxedErrorKind> for E {
     fn as_error(&self) -> &(dyn Error + 'static) {
         &**self
     }
@@ -327,7 +332,7 @@ impl<E: std::ops::Deref<Target = dyn Error + Send + Sync>> AnyError<kinds::Boxed
     }
 }
 
-impl<E: std::ops::Deref<Target = dyn Error>> AnyError<kinds::LocalBoxed> for E {
+impl<E: std::ops::Deref<Target = dyn Error>> AnyError<LocalBoxedErrorKind> for E {
     fn as_error(&self) -> &(dyn Error + 'static) {
         &**self
     }

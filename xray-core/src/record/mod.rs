@@ -14,7 +14,7 @@ mod spare;
 pub(crate) mod trace;
 mod value;
 
-pub use cause::{AnyError, ErrorKind, ExceptionReport};
+pub use cause::{AnyError, BoxedErrorKind, ErrorKind, ExceptionReport, LocalBoxedErrorKind};
 pub(crate) use cause::{Exception, Frame, Seen, panic_message};
 pub(crate) use open::Key;
 pub(crate) use spare::Spare;

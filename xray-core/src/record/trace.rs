@@ -218,7 +218,7 @@ impl Trace {
         key: Key,
         kind: &str,
         error: &dyn std::error::Error,
-        location: &'static Location<'static>,
+        location: Option<&'static Location<'static>>,
         flags: Flags,
     ) {
         // The error's text is made by foreign code: never under the lock.
