@@ -190,6 +190,7 @@ mod exchange;
 // what is read from requests and responses
 mod classify;
 mod enrich;
+mod hosts;
 mod untraced;
 mod url;
 

@@ -92,7 +92,7 @@ async fn every_host_but_providers_of_models_is_told() {
 async fn an_allow_list_and_a_deny_list() {
     let layer = XRayClientLayer::new()
         .propagate_only_to(["*.shop.example", "*.anthropic.com"])
-        .propagate_only_to(["10.0.0.?", "::1"])
+        .propagate_only_to(["10.0.0.0/28", "::1"])
         .never_propagate_to(["pay.shop.example"]);
     for (uri, told) in [
         ("http://stock.shop.example:80/7", true),
@@ -118,10 +118,10 @@ async fn an_allow_list_and_a_deny_list() {
 async fn w3c_headers_go_where_ours_go() {
     for (uri, is_w3c, sent) in [
         ("http://stock.example/7", true, [true, true, false]),
-        ("http://stock.example/7", false, [true, true, true]),
+        // A copy of another hop's gives way to ours, whoever spoke first.
+        ("http://stock.example/7", false, [true, true, false]),
         ("http://api.x.ai/7", true, [false; 3]),
-        // Of somebody else, as in a request that came by X-Ray's header.
-        ("http://api.x.ai/7", false, [false, true, true]),
+        ("http://api.x.ai/7", false, [false; 3]),
     ] {
         let (headers, _) = call(XRayClientLayer::new(), uri, is_w3c).await;
         let found = HEADERS.map(|name| headers.contains_key(name));
@@ -147,4 +147,128 @@ async fn the_document_is_the_same() {
             }],
         })
     );
+}
+
+/// What a host with and without a list is told of requests that name none, as
+/// those that come to a channel of tonic's.
+#[tokio::test]
+async fn a_request_without_a_host_is_told_by_no_list() {
+    let layer = || XRayClientLayer::new();
+    for (layer, told) in [
+        (layer(), true),
+        (layer().never_propagate_to([""; 0]), true),
+        (layer().never_propagate_to(["evil.example"]), false),
+        (layer().propagate_only_to(["stock.internal"]), false),
+        (
+            layer()
+                .never_propagate_to(["evil.example"])
+                .host("stock.internal"),
+            true,
+        ),
+        (
+            layer()
+                .never_propagate_to(["*.internal"])
+                .host("stock.internal"),
+            false,
+        ),
+        (
+            layer()
+                .propagate_only_to(["stock.internal:50051"])
+                .host("stock.internal:50051"),
+            true,
+        ),
+        (
+            layer()
+                .propagate_only_to(["stock.internal"])
+                .host("other.internal"),
+            false,
+        ),
+        (
+            layer()
+                .propagate_only_to(["*"])
+                .host("http://stock.internal/"),
+            false,
+        ),
+        (layer().host("api.x.ai"), false),
+    ] {
+        assert_eq!(is_told(&layer, "/pkg.Stock/Get").await, told, "{layer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_given_host_names_call_and_url() {
+    let layer = XRayClientLayer::new().host("stock.internal.:50051");
+    for (uri, name, url) in [
+        (
+            "/pkg.Stock/Get",
+            "stock.internal",
+            "http://stock.internal.:50051/pkg.Stock/Get",
+        ),
+        (
+            "http://own.example/7",
+            "own.example",
+            "http://own.example/7",
+        ),
+    ] {
+        let (_, document) = call(layer.clone(), uri, false).await;
+        let call = &document.subsegments[0];
+        assert_eq!(call.name, name);
+        assert_eq!(shape(call)["http"]["request"]["url"], url);
+    }
+}
+
+/// A typing error must not open what was to be shut.
+#[tokio::test]
+async fn an_invalid_pattern_denies_all_or_allows_nobody() {
+    let uri = "http://stock.example/7";
+    for invalid in [
+        "https://evil.example",
+        "evil.example/",
+        "10.0.*",
+        "",
+        "e*l.example",
+    ] {
+        let denies = XRayClientLayer::new().never_propagate_to([invalid]);
+        assert!(!is_told(&denies, uri).await, "{invalid}");
+        let allows = XRayClientLayer::new().propagate_only_to([invalid]);
+        assert!(!is_told(&allows, uri).await, "{invalid}");
+        let allows = allows.propagate_only_to(["stock.example"]);
+        assert!(is_told(&allows, uri).await, "{invalid}");
+        let shown = format!("{denies:?}");
+        assert!(
+            shown.contains(&format!("invalid: [{invalid:?}]")),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_a_dot_and_a_range_are_understood() {
+    let denied = [
+        "evil.example:443",
+        "evil2.example.",
+        "10.0.0.0/8",
+        "[fd00::/8]:80",
+        "127.0.0.0/8",
+    ];
+    let denies = XRayClientLayer::new().never_propagate_to(denied);
+    let allows = XRayClientLayer::new().propagate_only_to(denied);
+    for (uri, denied, allowed) in [
+        ("https://evil.example/", true, true),
+        ("http://evil.example:443/", true, true),
+        ("http://evil.example/", false, false),
+        ("http://EVIL2.example:8080/", true, true),
+        ("http://evil2.example./", true, true),
+        ("http://10.9.8.7/", true, true),
+        ("http://[::ffff:10.9.8.7]/", true, true),
+        ("http://10.0.evil.example/", false, false),
+        ("http://[fd00::1]/", true, true),
+        ("https://[fd00::1]/", false, false),
+        ("http://stock.example/", false, false),
+        // An address to the resolver, though not to us.
+        ("http://127.1/", true, false),
+    ] {
+        assert_eq!(is_told(&denies, uri).await, !denied, "{uri}");
+        assert_eq!(is_told(&allows, uri).await, allowed, "{uri}");
+    }
 }

@@ -34,7 +34,13 @@ async fn the_host_is_the_name_where_it_matches() {
     let (recorder, capture) = Recorder::capture("shop");
     let layer = XRayLayer::new(recorder.clone())
         .name_from_host(["api.shop.example", "*.Tenant.example"])
-        .name_from_host([String::from("10.0.0.?")]);
+        .name_from_host([String::from("10.0.0.0/29"), String::from("[::2]:8080")])
+        // Ignored.
+        .name_from_host(["https://tenant.example", "t*.example", "10.0.*"]);
+    let shown = format!("{layer:?}");
+    for invalid in ["https://tenant.example", "t*.example", "10.0.*"] {
+        assert!(shown.contains(invalid), "{shown}");
+    }
     for (uri, host, name) in [
         ("/", Some("api.shop.example"), "api.shop.example"),
         ("/", Some("API.Shop.Example:8443"), "api.shop.example"),
@@ -45,6 +51,12 @@ async fn the_host_is_the_name_where_it_matches() {
         ("/", Some("10.0.0.7:80"), "10.0.0.7"),
         ("/", Some("10.0.0.77"), "shop"),
         ("/", Some("[::1]:80"), "shop"),
+        ("/", Some("[0:0::2]:8080"), "::2"),
+        ("/", Some("[::2]:80"), "shop"),
+        // What is no authority is no host.
+        ("/", Some("api.shop.example/x"), "shop"),
+        ("/", Some("api.shop.example?"), "shop"),
+        ("/", Some("api.shop.example:x"), "shop"),
         ("/", Some(""), "shop"),
         ("/", None, "shop"),
         (

@@ -62,7 +62,12 @@ async fn the_first_forwarded_client_beats_the_peer() {
     for (header, client, forwarded) in [
         (&b"203.0.113.9, 198.51.100.2"[..], "203.0.113.9", true),
         (b" 2001:db8::1 ", "2001:db8::1", true),
-        (b", 198.51.100.2", "192.0.2.1", false),
+        (b"203.0.113.9:41234", "203.0.113.9", true),
+        (b"\"[2001:DB8::9]:41234\"", "2001:db8::9", true),
+        (b"::ffff:203.0.113.9", "203.0.113.9", true),
+        (b"unknown, 203.0.113.9", "203.0.113.9", true),
+        (b", 198.51.100.2", "198.51.100.2", true),
+        (b"<script>alert(1)</script>", "192.0.2.1", false),
         (b"", "192.0.2.1", false),
         (b"\xff", "192.0.2.1", false),
     ] {
@@ -76,6 +81,35 @@ async fn the_first_forwarded_client_beats_the_peer() {
             expected["x_forwarded_for"] = true.into();
         }
         assert_eq!(block, expected, "{header:?}");
+    }
+}
+
+#[tokio::test]
+async fn lines_of_forwarded_clients_are_read_in_order() {
+    for (lines, client) in [
+        (["", "203.0.113.9", "198.51.100.2"], "203.0.113.9"),
+        (["\u{e9}", "unknown", "198.51.100.2"], "198.51.100.2"),
+    ] {
+        let lines = lines.map(|line| ("x-forwarded-for", line.as_bytes()));
+        let (block, _) = recorded(with(get("http://shop.example/"), &lines)).await;
+        assert_eq!(block["client_ip"], client);
+        assert_eq!(block["x_forwarded_for"], true);
+    }
+}
+
+/// The rest of such a host would end the URL before its path.
+#[tokio::test]
+async fn a_host_that_is_no_authority_is_not_part_of_a_url() {
+    for host in [
+        "shop.example/harmless?",
+        "shop.example#",
+        "a:b",
+        "shop.example:80abc",
+        "[",
+    ] {
+        let host = [("host", host.as_bytes())];
+        let (block, _) = recorded(with(get("/admin/delete"), &host)).await;
+        assert_eq!(block["url"], "/admin/delete", "{host:?}");
     }
 }
 

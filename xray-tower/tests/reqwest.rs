@@ -195,7 +195,7 @@ async fn redirects_are_within_the_call_and_take_the_header_along() {
 #[tokio::test]
 async fn the_redirect_policy_keeps_headers_at_home() {
     let (address, seen) = server().await;
-    let layer = XRayClientLayer::new().propagate_only_to(["127.0.0.*"]);
+    let layer = XRayClientLayer::new().propagate_only_to(["127.0.0.0/8"]);
     let client = reqwest::Client::builder();
     let client = client.redirect(layer.redirect_policy(Policy::limited(1)));
     let mut client: XRayClient<_> = layer.layer(client.build().unwrap());

@@ -1,10 +1,10 @@
 //! Who is told which trace a request is part of.
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use xray_core::{Pattern, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader};
+use xray_core::{TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceHeader};
 
-use crate::url::host;
+use crate::hosts::Hosts;
+use crate::url::Target;
 
 /// APIs of providers of language models, which have no use for a trace of ours
 /// and keep what they are sent; with every host below them. Not Bedrock, which
@@ -40,69 +40,53 @@ fn is_model_provider(host: &str) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Destinations {
     /// `None`: every host.
-    only: Option<Vec<Pattern>>,
+    only: Option<Hosts>,
     /// On top of [`MODEL_PROVIDERS`].
-    never: Vec<Pattern>,
+    never: Hosts,
 }
 
 impl Destinations {
-    pub(super) fn allow_only(&mut self, pattern: Option<&str>) {
+    pub(super) fn allow_only<P: AsRef<str>>(&mut self, patterns: impl IntoIterator<Item = P>) {
+        // No pattern at all allows nobody.
         let only = self.only.get_or_insert_default();
-        only.extend(pattern.map(Pattern::new));
+        only.extend("propagate_only_to", patterns);
     }
 
-    pub(super) fn deny(&mut self, pattern: &str) {
-        self.never.push(Pattern::new(pattern));
+    pub(super) fn deny<P: AsRef<str>>(&mut self, patterns: impl IntoIterator<Item = P>) {
+        self.never.extend("never_propagate_to", patterns);
     }
 
-    /// Tells the host of a request by its headers, or sees to it that they tell
-    /// nothing.
-    pub(super) fn tell(&self, trace: &TraceHeader, request: &mut Parts) {
-        if self.allows(host(request)) {
-            inject(trace, &mut request.headers);
-        } else {
-            withhold(trace, &mut request.headers);
-        }
-    }
-
-    pub(super) fn allows(&self, host: Option<&str>) -> bool {
-        let Some(host) = host else {
-            return self.only.is_none();
+    /// Whether a host may be told. One that is not known may where the program
+    /// set no list.
+    pub(super) fn allows(&self, target: Option<&Target<'_>>) -> bool {
+        let Some(target) = target else {
+            return self.only.is_none() && self.never.is_empty();
         };
-        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(host));
-        self.only.as_deref().is_none_or(any) && !any(&self.never) && !is_model_provider(host)
+        let is_allowed = |only: &Hosts| only.matches(target, false);
+        // Nobody knows which host was meant by an invalid pattern.
+        let is_denied = self.never.has_invalid() || self.never.matches(target, true);
+        self.only.as_ref().is_none_or(is_allowed) && !is_denied && !is_model_provider(target.host)
     }
 }
 
-/// Puts the trace in, in place of what an earlier hop or an earlier attempt left
-/// there. W3C's headers only for a caller who spoke W3C.
-fn inject(header: &TraceHeader, headers: &mut HeaderMap) {
-    let mut put = |name, text: &str| {
-        if let Ok(value) = HeaderValue::from_str(text) {
-            headers.insert(HeaderName::from_static(name), value);
+/// Tells the host of a request by its headers, or sees to it that they tell
+/// nothing: what an earlier hop or an earlier attempt left there goes in either
+/// case. W3C's headers only for a caller who spoke W3C, and in place of copies.
+/// Without a trace to tell of, nothing changes.
+pub(super) fn tell(trace: &TraceHeader, allowed: bool, headers: &mut HeaderMap) {
+    let Some(line) = trace.to_line() else {
+        return;
+    };
+    let is_w3c = trace.is_w3c() || headers.contains_key(TRACEPARENT_HEADER);
+    let traceparent = trace.traceparent().filter(|_| is_w3c);
+    let mut put = |name, text: Option<&str>| {
+        let text = text.filter(|_| allowed);
+        match text.and_then(|text| HeaderValue::from_str(text).ok()) {
+            Some(value) => drop(headers.insert(HeaderName::from_static(name), value)),
+            None => drop(headers.remove(name)),
         }
     };
-    put(TRACE_HEADER, &header.to_text());
-    if !header.is_w3c() {
-        return;
-    }
-    if let Some(traceparent) = header.traceparent() {
-        put(TRACEPARENT_HEADER, &traceparent);
-    }
-    match header.tracestate() {
-        Some(tracestate) => put(TRACESTATE_HEADER, tracestate),
-        None => {
-            headers.remove(TRACESTATE_HEADER); // of other ids
-        }
-    }
-}
-
-/// Takes out what [`inject`] would have replaced: a header of an earlier hop is
-/// no better than one of ours.
-fn withhold(header: &TraceHeader, headers: &mut HeaderMap) {
-    headers.remove(TRACE_HEADER);
-    if header.is_w3c() {
-        headers.remove(TRACEPARENT_HEADER);
-        headers.remove(TRACESTATE_HEADER);
-    }
+    put(TRACE_HEADER, Some(&line));
+    put(TRACEPARENT_HEADER, traceparent.as_deref());
+    put(TRACESTATE_HEADER, trace.tracestate());
 }

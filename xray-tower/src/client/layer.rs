@@ -4,13 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::{request, response};
-use xray_core::{Entity, ErrorKind};
+use xray_core::{Entity, ErrorKind, report_setting};
 
 use super::XRayClient;
 use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
+use crate::url::Target;
 use crate::wrap;
 
 /// Records every request that goes out as a subsegment of what is current,
@@ -161,6 +162,7 @@ pub(super) struct Options {
     pub(super) on_request: OnRequest,
     pub(super) callbacks: Callbacks,
     pub(super) traced: bool,
+    pub(super) host: Option<String>,
     pub(super) destinations: Destinations,
 }
 
@@ -184,37 +186,64 @@ impl<K> XRayClientLayer<K> {
         self
     }
 
-    /// Puts the tracing headers only into requests for hosts that match one of
-    /// these [patterns](xray_core::Pattern), written without port. Unless this
-    /// is called, every host but [some](Self::never_propagate_to) gets them, as
-    /// in other X-Ray SDKs. The subsegment is recorded in either case.
-    ///
-    /// May be called several times, for more patterns. A request that does not
-    /// say where it goes gets no header then.
+    /// The host, with or without port, of requests that name none, such as those
+    /// of a client that adds the origin further in, tonic's among them: it names
+    /// the subsegment, stands in its URL, and decides by the lists below. None
+    /// unless set; a request that names its host keeps to that. What is no host
+    /// is logged, and counts as not set.
     ///
     /// ```
-    /// let layer: xray_tower::XRayClientLayer =
-    ///     xray_tower::XRayClientLayer::new().propagate_only_to(["*.shop.internal", "10.0.*"]);
+    /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()
+    ///     .host("stock.internal:50051")
+    ///     .propagate_only_to(["*.internal"]);
+    /// # let _ = layer;
+    /// ```
+    pub fn host(mut self, host: impl AsRef<str>) -> Self {
+        let host = host.as_ref();
+        if Target::parse(host).is_none() {
+            report_setting(&format_args!("host: no host: {host:?}"));
+        }
+        self.options_mut().host = Some(host.to_owned());
+        self
+    }
+
+    /// Puts the tracing headers only into requests for hosts that match one of
+    /// these patterns. Unless this is called, every host but
+    /// [some](Self::never_propagate_to) gets them, as in other X-Ray SDKs. The
+    /// subsegment is recorded in either case.
+    ///
+    /// A pattern is a host (`stock.internal`), all hosts below one
+    /// (`*.internal`), an address, a CIDR range (`10.0.0.0/16`) or `*` for any
+    /// host; with or without a port, for which an IPv6 address or range stands
+    /// in brackets (`[fd00::/8]:443`). Upper and lower case are one, and so is a
+    /// dot behind a name. Anything else, such as a URL, is logged once, shown by
+    /// the layer's `Debug`, and ignored.
+    ///
+    /// May be called several times, for more patterns. A request that does not
+    /// say where it goes gets no header then; see [`host`](Self::host).
+    ///
+    /// ```
+    /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()
+    ///     .propagate_only_to(["*.shop.internal", "10.0.0.0/16"]);
     /// # let _ = layer;
     /// ```
     pub fn propagate_only_to<P: AsRef<str>>(
         mut self,
         patterns: impl IntoIterator<Item = P>,
     ) -> Self {
-        let destinations = &mut self.options_mut().destinations;
-        destinations.allow_only(None); // no pattern at all allows nobody
-        for pattern in patterns {
-            destinations.allow_only(Some(pattern.as_ref()));
-        }
+        self.options_mut().destinations.allow_only(patterns);
         self
     }
 
     /// Puts no tracing headers into requests for hosts that match one of these
-    /// [patterns](xray_core::Pattern), written without port, even if
-    /// [`propagate_only_to`](Self::propagate_only_to) allows them. Those that
-    /// are in such a request already are taken out: `X-Amzn-Trace-Id`, and the
-    /// W3C headers where the trace came by them. The subsegment is recorded in
-    /// either case.
+    /// [patterns](Self::propagate_only_to), even if `propagate_only_to` allows
+    /// them. Those that are in such a request already are taken out:
+    /// `X-Amzn-Trace-Id`, `traceparent` and `tracestate`. The subsegment is
+    /// recorded in either case.
+    ///
+    /// In doubt nothing is told: a list that holds an invalid pattern
+    /// denies every host, a pattern with a port denies a host whose port is not
+    /// known, and a request that does not say where it goes gets no header.
     ///
     /// May be called several times. The APIs of providers of language models,
     /// and all hosts below them, are always on this list, as they have no use
@@ -228,9 +257,7 @@ impl<K> XRayClientLayer<K> {
         mut self,
         patterns: impl IntoIterator<Item = P>,
     ) -> Self {
-        for pattern in patterns {
-            self.options_mut().destinations.deny(pattern.as_ref());
-        }
+        self.options_mut().destinations.deny(patterns);
         self
     }
 

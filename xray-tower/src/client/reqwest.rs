@@ -16,6 +16,7 @@ use xray_core::{AnyError, ErrorKind, current};
 
 use super::{XRayClient, XRayClientLayer};
 use crate::exchange::{XRayBody, XRayFuture};
+use crate::url::Target;
 
 impl<K> XRayClientLayer<K> {
     /// The policy, except that redirects do not carry tracing headers from a
@@ -47,7 +48,7 @@ impl<K> XRayClientLayer<K> {
     pub fn redirect_policy(&self, policy: Policy) -> Policy {
         let destinations = self.destinations().clone();
         Policy::custom(move |attempt| {
-            let may = |url: &Url| destinations.allows(host(url));
+            let may = |url: &Url| destinations.allows(target(url).as_ref());
             let carries = !current().is_nothing() && attempt.previous().first().is_some_and(may);
             if carries && !may(attempt.url()) {
                 attempt.stop()
@@ -58,13 +59,9 @@ impl<K> XRayClientLayer<K> {
     }
 }
 
-/// As the layer sees it in a request: no brackets, no dot behind.
-fn host(url: &Url) -> Option<&str> {
-    let host = url.host_str()?;
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    Some(address.unwrap_or(host.strip_suffix('.').unwrap_or(host)))
+/// As the layer sees it in a request.
+fn target(url: &Url) -> Option<Target<'_>> {
+    Target::with_port(url.host_str()?, url.port_or_known_default())
 }
 
 /// For [`reqwest::Client`], and layers round it, with the feature `reqwest`.

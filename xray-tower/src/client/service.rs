@@ -10,10 +10,11 @@ use http_body::Body;
 use tower_service::Service;
 use xray_core::{AnyError, Entity, ErrorKind, HttpRequest, Namespace, current};
 
+use super::destinations::tell;
 use super::layer::Options;
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
 use crate::untraced::Untraced;
-use crate::url::{host, url};
+use crate::url::{Target, url};
 use crate::wrap;
 
 /// Name of a call that does not say where it goes, as in other X-Ray SDKs.
@@ -31,18 +32,20 @@ wrap::service!(XRayClient);
 
 impl<S, K> XRayClient<S, K> {
     pub(super) fn begin(&self, around: &Entity, request: &mut Parts) -> Guard {
-        let name = host(request).unwrap_or(UNKNOWN_HOST);
+        let target = Target::of(&request.uri, &request.headers);
+        let target = target.or_else(|| Target::parse(self.options.host.as_deref()?));
+        let name = target.map_or(UNKNOWN_HOST, |target| target.host);
         let subsegment = around.subsegment(name).namespace(Namespace::Remote).begin();
         if subsegment.is_recorded() {
-            let url = url(request);
+            let url = url(&request.uri, target.as_ref());
             subsegment.http_request(&HttpRequest::new(request.method.as_str(), &url));
             if self.options.traced {
                 subsegment.set_traced();
             }
             self.options.on_request.run(request, &subsegment);
         }
-        let destinations = &self.options.destinations;
-        destinations.tell(&subsegment.header(), request);
+        let allowed = self.options.destinations.allows(target.as_ref());
+        tell(&subsegment.header(), allowed, &mut request.headers);
         let callbacks = self.options.callbacks.clone();
         let owner = Owner::Subsegment(subsegment);
         Guard::new(owner, Side::Client, &request.method, callbacks)

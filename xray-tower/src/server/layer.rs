@@ -10,6 +10,7 @@ use xray_core::{Entity, ErrorKind, Recorder};
 
 use super::XRay;
 use super::names::HostNames;
+use super::request::asked_uri;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
@@ -46,7 +47,7 @@ type Skip = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl Options {
     pub(super) fn is_skipped(&self, request: &Parts) -> bool {
-        let path = request.uri.path();
+        let path = asked_uri(request).path();
         let asked = |skip: &Arc<Skip>| self.recorder.guard(|| skip(request));
         Untraced::marks(&request.extensions)
             || self.skipped_paths.iter().any(|skipped| skipped == path)
@@ -74,10 +75,16 @@ impl<K> XRayLayer<K> {
     }
 
     /// Names segments after the host that their request is for, where it matches
-    /// one of these [patterns](xray_core::Pattern); otherwise, and without a
-    /// host, like the recorder. The name is the host in lower case without its
-    /// port. Callers choose the host, so say as much as you know: `*.shop.example`
-    /// is better than `*`. May be called several times, for more patterns.
+    /// one of these patterns; otherwise, and without a host, like the recorder.
+    /// The name is the host in lower case without its port. May be called
+    /// several times, for more patterns.
+    ///
+    /// A pattern is a host (`shop.example`), all hosts below one
+    /// (`*.shop.example`), an address, a CIDR range (`10.0.0.0/16`) or `*` for
+    /// any host; with or without a port, for which an IPv6 address or range
+    /// stands in brackets. Anything else is logged once, shown by the layer's
+    /// `Debug`, and ignored. Callers choose the host, so say as much as you
+    /// know: `*.shop.example` is better than `*`.
     ///
     /// ```
     /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
@@ -86,27 +93,28 @@ impl<K> XRayLayer<K> {
     /// # let _ = layer;
     /// ```
     ///
-    /// Each name is a node of the service map. Wildcards let in the first 100
-    /// hosts ([`host_name_limit`](Self::host_name_limit)); those after them are
-    /// named like the recorder, so that nobody can fill the map. A host that is
-    /// written out here, without wildcard, is always let in.
+    /// Each name is a node of the service map. Patterns for more than one host
+    /// let in the first 100 ([`host_name_limit`](Self::host_name_limit)); those
+    /// after them are named like the recorder, so that nobody can fill the map.
+    /// A host or address that is written out here is always let in.
     pub fn name_from_host<P: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
-        for pattern in patterns {
-            self.options_mut().host_names.allow(pattern.as_ref());
-        }
+        self.options_mut().host_names.allow(patterns);
         self
     }
 
-    /// How many names wildcards of [`name_from_host`](Self::name_from_host) may
-    /// let in, over the life of this layer and all its clones: 100 unless set.
+    /// How many names `*`, suffixes and ranges of
+    /// [`name_from_host`](Self::name_from_host) may let in, over the life of this layer and all its clones: 100 unless set.
     pub fn host_name_limit(mut self, names: usize) -> Self {
         self.options_mut().host_names.set_limit(names);
         self
     }
 
-    /// Records nothing of requests for exactly this path, such as `/health`:
-    /// no segment, no header in the response, and the handler has no trace.
-    /// May be called for several paths.
+    /// Records nothing of requests for exactly this path, such as `/health`: no
+    /// segment, no header in the response, and the handler has no trace. May be
+    /// called for several paths.
+    ///
+    /// The path is the one that the client asked for: with the feature `axum`
+    /// it has the prefix of `nest`, such as `/api/health`.
     pub fn skip_path(mut self, path: impl Into<String>) -> Self {
         self.options_mut().skipped_paths.push(path.into());
         self

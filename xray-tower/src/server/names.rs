@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use xray_core::Pattern;
+use crate::hosts::Hosts;
+use crate::url::Target;
 
 /// A host name of DNS has no more characters. Longer ones are not remembered.
 const HOST_BYTES: usize = 253;
@@ -12,19 +14,16 @@ const HOST_BYTES: usize = 253;
 /// Which hosts become names, and the names so far. Clones have these in common.
 #[derive(Debug, Clone)]
 pub(super) struct HostNames {
-    /// Without wildcards: these need no limit.
-    literal: HashSet<String>,
-    patterns: Vec<Pattern>,
+    hosts: Hosts,
     limit: usize,
-    /// What the patterns let in; of clones, too.
+    /// What patterns for more than one host let in; of clones, too.
     seen: Arc<RwLock<HashSet<String>>>,
 }
 
 impl Default for HostNames {
     fn default() -> Self {
         Self {
-            literal: HashSet::new(),
-            patterns: Vec::new(),
+            hosts: Hosts::default(),
             limit: 100,
             seen: Arc::default(),
         }
@@ -32,31 +31,34 @@ impl Default for HostNames {
 }
 
 impl HostNames {
-    pub(super) fn allow(&mut self, pattern: &str) {
-        if pattern.contains(['*', '?']) {
-            self.patterns.push(Pattern::new(pattern));
-        } else {
-            self.literal.insert(pattern.to_ascii_lowercase());
-        }
+    pub(super) fn allow<P: AsRef<str>>(&mut self, patterns: impl IntoIterator<Item = P>) {
+        self.hosts.extend("name_from_host", patterns);
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// The name for a host, in lower case, if it is to have one of its own.
-    pub(super) fn name<'a>(&self, host: &'a str) -> Option<Cow<'a, str>> {
-        if self.literal.is_empty() && self.patterns.is_empty() || host.len() > HOST_BYTES {
+    /// The name for a host, if it is to have one of its own: in lower case, an
+    /// IPv6 address in its one shortest form.
+    pub(super) fn name<'a>(&self, target: &Target<'a>) -> Option<Cow<'a, str>> {
+        let host = target.host;
+        if self.hosts.is_empty() || host.len() > HOST_BYTES {
             return None;
         }
-        let name = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
+        let is_one = self.hosts.names(target);
+        if !is_one && !self.hosts.matches(target, false) {
+            return None;
+        }
+        let address = host.contains(':').then(|| host.parse::<Ipv6Addr>());
+        let name = match address {
+            Some(Ok(address)) => Cow::Owned(address.to_string()),
+            _ if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                Cow::Owned(host.to_ascii_lowercase())
+            }
+            _ => Cow::Borrowed(host),
         };
-        let is_allowed = self.literal.contains(&*name)
-            || self.patterns.iter().any(|pattern| pattern.matches(&name)) && self.is_within(&name);
-        is_allowed.then_some(name)
+        (is_one || self.is_within(&name)).then_some(name)
     }
 
     fn is_within(&self, name: &str) -> bool {
@@ -85,9 +87,13 @@ mod tests {
     #[test]
     fn a_flood_of_hosts_is_not_remembered() {
         let mut names = HostNames::default();
-        names.allow("*");
+        names.allow(["*"]);
         names.set_limit(7);
-        let named = (0..1_000_000).filter(|host| names.name(&host.to_string()).is_some());
+        let is_named = |host: &u32| {
+            let host = host.to_string();
+            names.name(&Target::parse(&host).unwrap()).is_some()
+        };
+        let named = (0..1_000_000).filter(is_named);
         assert_eq!(named.count(), 7);
         assert_eq!(names.seen.read().unwrap().len(), 7);
     }

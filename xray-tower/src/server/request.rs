@@ -3,17 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str;
 
-use http::HeaderName;
 use http::header::USER_AGENT;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Uri};
 use xray_core::{
     Entity, HttpRequest, RequestFacts, TRACE_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER,
     TraceHeader,
 };
 
-use crate::url::{authority, url};
+use crate::url::{Target, url};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Lines of that header that are looked at.
+const FORWARDED_LINES: usize = 16;
 
 /// The address of a connection's other end, as an extension of its requests.
 /// Whoever accepts connections puts it there; axum's `ConnectInfo` serves as
@@ -42,12 +45,27 @@ pub(super) fn trace_header(request: &Parts) -> TraceHeader {
     )
 }
 
+/// What the client asked for. Below axum's `nest` the request's own path lacks
+/// the prefix; outside of a router nobody has taken any.
+pub(super) fn asked_uri(request: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = request.extensions.get() {
+        return uri;
+    }
+    &request.uri
+}
+
+/// The host that the client asked for.
+pub(super) fn asked_target(request: &Parts) -> Option<Target<'_>> {
+    Target::of(asked_uri(request), &request.headers)
+}
+
 /// Read by samplers that ask.
 pub(super) struct Facts<'a>(pub(super) &'a Parts);
 
 impl RequestFacts for Facts<'_> {
     fn host(&self) -> Option<&str> {
-        authority(self.0)
+        Some(asked_target(self.0)?.authority)
     }
 
     fn method(&self) -> Option<&str> {
@@ -55,30 +73,34 @@ impl RequestFacts for Facts<'_> {
     }
 
     fn path(&self) -> Option<&str> {
-        Some(self.0.uri.path())
+        Some(asked_uri(self.0).path())
     }
 }
 
 /// Writes down the request. Of its headers only those named here are read.
 pub(super) fn record(entity: &Entity, request: &Parts) {
-    let text = |name| str::from_utf8(request.headers.get::<HeaderName>(name)?.as_bytes()).ok();
-    let url = url(request);
-    let peer = peer(request).map(|ip| ip.to_canonical().to_string());
+    let url = url(asked_uri(request), asked_target(request).as_ref());
+    let peer = peer(request).map(|ip| ip.to_string());
     let mut block = HttpRequest::new(request.method.as_str(), &url);
-    if let Some(user_agent) = text(USER_AGENT) {
+    if let Some(user_agent) = request.headers.get(USER_AGENT).and_then(text) {
         block = block.user_agent(user_agent);
     }
     if let Some(peer) = &peer {
         block = block.client_ip(peer);
     }
-    if let Some(forwarded) = text(FORWARDED_FOR) {
-        block = block.forwarded_for(forwarded);
+    let forwarded = request.headers.get_all(FORWARDED_FOR).iter();
+    for line in forwarded.take(FORWARDED_LINES).filter_map(text) {
+        block = block.forwarded_for(line);
     }
     entity.http_request(&block);
     #[cfg(feature = "axum")]
     if let Some(route) = request.extensions.get::<axum::extract::MatchedPath>() {
         entity.annotate("route", route.as_str());
     }
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    str::from_utf8(value.as_bytes()).ok()
 }
 
 fn peer(request: &Parts) -> Option<IpAddr> {

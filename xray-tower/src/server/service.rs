@@ -11,9 +11,8 @@ use tower_service::Service;
 use xray_core::{AnyError, ErrorKind, Sampled, current};
 
 use super::layer::Options;
-use super::request::{Facts, record, trace_header};
+use super::request::{Facts, asked_target, record, trace_header};
 use crate::exchange::{Guard, Owner, Side, XRayBody, XRayFuture};
-use crate::url::host;
 use crate::wrap;
 
 /// The service of [`XRayLayer`](crate::XRayLayer), where it is documented.
@@ -29,7 +28,8 @@ impl<S, K> XRay<S, K> {
     fn begin(&self, request: &Parts) -> Guard {
         let recorder = &self.options.recorder;
         let header = trace_header(request);
-        let from_host = host(request).and_then(|host| self.options.host_names.name(host));
+        let target = asked_target(request);
+        let from_host = target.and_then(|target| self.options.host_names.name(&target));
         let name = from_host.as_deref().unwrap_or(recorder.name());
         let around = current();
         let owner = if around.is_nothing() {
