@@ -3,23 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::response::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use xray_core::{Class, Entity};
 
 /// Decides what a response means, in two stages: when its head is there, and
-/// again when its body has ended.
+/// again when its body has ended, or was left before its end.
 ///
-/// Both methods have defaults: the class of the status
-/// ([`Class::of_status`]), and no change at the end. A closure from the head
-/// to a class is a classifier, too.
+/// All methods have defaults: the class of the status ([`Class::of_status`]),
+/// no change at the end, and [what leaving usually means](Abandoned::class). A
+/// closure from the head to a class is a classifier, too.
 ///
 /// The class of the head comes on top of what the program itself recorded, such
 /// as a fault behind a 200; a different one at the end takes the place of both.
-/// A panic in either method is caught and counted, and the default holds.
+/// A panic in a method is caught and counted, and the default holds.
 ///
-/// Errors of the service and of the body, panics and cancellation are not
-/// asked about: they are failures whatever the head said.
+/// Errors of the service and of the body, and panics, are failures whatever a
+/// classifier says.
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode, response};
@@ -61,6 +61,82 @@ pub trait Classify: Send + Sync + 'static {
         let _ = trailers;
         head
     }
+
+    /// What it means that an exchange was left before its end: the future was
+    /// dropped before there was a response, or the body before its last frame.
+    /// With [`Class::Ok`] that is fine, and the class stays what
+    /// [`head`](Self::head) said; on a client [`end`](Self::end) may still
+    /// change it. Any other class is recorded with an exception of type
+    /// `Cancelled`. Not asked while a panic unwinds.
+    ///
+    /// ```
+    /// use xray_core::Class;
+    /// use xray_tower::{Abandoned, Classify};
+    ///
+    /// /// A client that stops to watch is content.
+    /// struct Watches;
+    ///
+    /// impl Classify for Watches {
+    ///     fn left(&self, exchange: &Abandoned<'_>) -> Class {
+    ///         match exchange.content_type() {
+    ///             Some("application/grpc") => Class::Ok,
+    ///             _ => exchange.class(),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+    /// let layer: xray_tower::XRayLayer = xray_tower::XRayLayer::new(recorder).classify(Watches);
+    /// # let _ = layer;
+    /// ```
+    fn left(&self, exchange: &Abandoned<'_>) -> Class {
+        exchange.class()
+    }
+}
+
+/// An exchange that was left before its end, for [`Classify::left`].
+#[derive(Debug, Clone, Copy)]
+pub struct Abandoned<'a> {
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) content_type: Option<&'a HeaderValue>,
+    pub(crate) sent: u64,
+    pub(crate) is_client: bool,
+}
+
+impl Abandoned<'_> {
+    /// The response's status; `None` where there was no response yet.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// The response's `Content-Type`, with its parameters, as far as it is
+    /// visible ASCII.
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type?.to_str().ok()
+    }
+
+    /// Bytes of the body so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// What leaving means by default: [`Class::Error`] before there was a
+    /// response. After that it is [`Class::Ok`] for a client, as many callers
+    /// look at the status only, and for a server that sends a stream of events
+    /// (`text/event-stream`), which has no other end; else [`Class::Error`],
+    /// since the caller did not get its answer.
+    pub fn class(&self) -> Class {
+        let is_fine = self.is_client || self.is_event_stream();
+        match self.status {
+            Some(_) if is_fine => Class::Ok,
+            _ => Class::Error,
+        }
+    }
+
+    fn is_event_stream(&self) -> bool {
+        let kind = self.content_type().and_then(|kind| kind.split(';').next());
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+    }
 }
 
 impl<F: Fn(&Parts) -> Class + Send + Sync + 'static> Classify for F {
@@ -88,6 +164,12 @@ impl Classifier {
         let asked = self.0.as_ref();
         let asked = asked.and_then(|own| entity.guard(|| own.end(head, trailers)));
         asked.unwrap_or(head)
+    }
+
+    pub(crate) fn left(&self, entity: &Entity, exchange: &Abandoned<'_>) -> Class {
+        let asked = self.0.as_ref();
+        let asked = asked.and_then(|own| entity.guard(|| own.left(exchange)));
+        asked.unwrap_or_else(|| exchange.class())
     }
 }
 

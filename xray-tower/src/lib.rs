@@ -197,7 +197,7 @@ mod url;
 // what has nothing to do with traces
 mod wrap;
 
-pub use classify::Classify;
+pub use classify::{Abandoned, Classify};
 #[cfg(feature = "reqwest")]
 pub use client::XRayReqwestFuture;
 pub use client::{XRayClient, XRayClientLayer};

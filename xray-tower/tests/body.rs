@@ -220,7 +220,8 @@ async fn dropped_at_any_frame_is_no_success() {
         }
         assert_eq!(recorder.open_entities(), 1);
         drop(body);
-        let mut expected = annotated(clean(None), (k > 0).then(|| 51 - k));
+        let sent = Some(k as u64);
+        let mut expected = annotated(clean(sent), (k > 0).then(|| 51 - k));
         expected["error"] = true.into();
         expected["cause"] = json!(["Cancelled: the response body was dropped before its end"]);
         assert_eq!(shape(&only(&recorder, &capture)), expected, "frame {k}");

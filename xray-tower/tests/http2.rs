@@ -168,7 +168,7 @@ async fn a_stream_that_is_reset_is_cancelled() {
     assert_eq!(recorder.open_entities(), 1);
     drop(body);
     eventually(&recorder, 1, &capture).await;
-    let mut expected = document("stock", &url, None, false);
+    let mut expected = document("stock", &url, Some(5), false);
     expected["error"] = true.into();
     expected["cause"] = json!(["Cancelled: the response body was dropped before its end"]);
     assert_eq!(shape(&only(&recorder, &capture)), expected);

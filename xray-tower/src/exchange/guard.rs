@@ -7,13 +7,13 @@ use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body;
 use xray_core::{AnyError, Class, Entity, HttpResponse, Sampled, Segment, Subsegment, TraceHeader};
 
-use crate::classify::Classifier;
+use crate::classify::{Abandoned, Classifier};
 use crate::enrich::OnResponse;
 
 /// The header of a trace, as requests and responses carry it.
@@ -38,21 +38,21 @@ impl Owner {
     fn mark(&self, class: Class) {
         match self {
             Self::Segment(segment) => segment.mark(class),
-            Self::Subsegment(subsegment) => subsegment.mark(class),
+            Self::Subsegment(_) => Entity::mark(self, class),
         }
     }
 
     fn raise(&self, class: Class) {
         match self {
             Self::Segment(segment) => segment.raise(class),
-            Self::Subsegment(subsegment) => subsegment.raise(class),
+            Self::Subsegment(_) => Entity::raise(self, class),
         }
     }
 
     fn http_response(&self, response: HttpResponse) {
         match self {
             Self::Segment(segment) => segment.http_response(response),
-            Self::Subsegment(subsegment) => subsegment.http_response(response),
+            Self::Subsegment(_) => Entity::http_response(self, response),
         }
     }
 }
@@ -117,6 +117,7 @@ struct Head {
     /// No body follows, whatever the type of the body says: it may be dropped
     /// without having been polled.
     bodiless: bool,
+    content_type: Option<HeaderValue>,
     /// Bytes of data so far.
     sent: u64,
 }
@@ -170,7 +171,7 @@ impl Guard {
     /// The exchange failed with an error.
     pub(crate) fn fail<K>(&self, error: &impl AnyError<K>) {
         if let Some(owner) = &self.owner {
-            owner.record_fault(error);
+            owner.report_error(error, Class::Fault, None);
             self.mark_unsampled(Class::Fault);
         }
     }
@@ -202,6 +203,7 @@ impl Guard {
             class: self.callbacks.classifier.head(owner, parts),
             length,
             bodiless,
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
             sent: 0,
         };
         owner.http_response(response(status, length));
@@ -258,32 +260,46 @@ impl Guard {
         }
     }
 
-    fn cancel(&mut self, what: &str) {
+    /// Whoever waited for the exchange went away before its end.
+    fn leave(&mut self) {
         if let Some(owner) = &self.owner {
-            owner.record_exception("Cancelled", what, Class::Error);
-            self.mark_unsampled(Class::Error);
+            let head = self.head.as_ref();
+            if let Some(head) = head.filter(|head| head.length.is_none()) {
+                owner.http_response(response(head.status, Some(head.sent)));
+            }
+            let abandoned = Abandoned {
+                status: head.map(|head| head.status),
+                content_type: head.and_then(|head| head.content_type.as_ref()),
+                sent: head.map_or(0, |head| head.sent),
+                is_client: self.side == Side::Client,
+            };
+            match self.callbacks.classifier.left(owner, &abandoned) {
+                Class::Ok if abandoned.is_client => self.classify_end(None),
+                Class::Ok => {}
+                class => self.cancel(owner, class),
+            }
         }
         self.close();
+    }
+
+    fn cancel(&self, owner: &Owner, class: Class) {
+        let what = match &self.head {
+            None => "dropped before there was a response",
+            Some(_) => "the response body was dropped before its end",
+        };
+        owner.record_exception("Cancelled", what, class);
+        self.mark_unsampled(class);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.owner.is_none() {
-            return;
-        }
-        match (&self.head, self.side) {
-            (Some(head), _) if head.is_enough() => self.complete(None),
+        match &self.head {
+            _ if self.owner.is_none() => {}
+            Some(head) if head.is_enough() => self.complete(None),
             // The owner, dropped next, records just that.
             _ if std::thread::panicking() => {}
-            (None, _) => self.cancel("dropped before there was a response"),
-            (Some(_), Side::Client) => {
-                self.classify_end(None);
-                self.close();
-            }
-            (Some(_), Side::Server { .. }) => {
-                self.cancel("the response body was dropped before its end");
-            }
+            _ => self.leave(),
         }
     }
 }
