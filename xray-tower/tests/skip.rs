@@ -13,12 +13,12 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use xray_core::{Recorder, current};
 use xray_tower::{Untraced, XRayClientLayer, XRayLayer};
 
-/// Tells whether there is a trace.
+/// Tells whether it is recorded.
 async fn handler(_: Request<Plain>) -> Result<Response<Plain>, Infallible> {
-    Ok(Response::new(Plain::from(if current().is_nothing() {
-        "nothing"
-    } else {
+    Ok(Response::new(Plain::from(if current().is_recorded() {
         "traced"
+    } else {
+        "nothing"
     })))
 }
 

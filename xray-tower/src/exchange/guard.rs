@@ -24,6 +24,8 @@ pub(crate) const TRACE: HeaderName = HeaderName::from_static(xray_core::TRACE_HE
 pub(crate) enum Owner {
     Segment(Segment),
     Subsegment(Subsegment),
+    /// Nobody: the exchange is not wanted.
+    Skipped(Entity),
 }
 
 impl Owner {
@@ -31,6 +33,7 @@ impl Owner {
         match self {
             Self::Segment(segment) => segment.close(),
             Self::Subsegment(subsegment) => subsegment.close(),
+            Self::Skipped(_) => {}
         }
     }
 
@@ -38,21 +41,21 @@ impl Owner {
     fn mark(&self, class: Class) {
         match self {
             Self::Segment(segment) => segment.mark(class),
-            Self::Subsegment(_) => Entity::mark(self, class),
+            Self::Subsegment(_) | Self::Skipped(_) => Entity::mark(self, class),
         }
     }
 
     fn raise(&self, class: Class) {
         match self {
             Self::Segment(segment) => segment.raise(class),
-            Self::Subsegment(_) => Entity::raise(self, class),
+            Self::Subsegment(_) | Self::Skipped(_) => Entity::raise(self, class),
         }
     }
 
     fn http_response(&self, response: HttpResponse) {
         match self {
             Self::Segment(segment) => segment.http_response(response),
-            Self::Subsegment(_) => Entity::http_response(self, response),
+            Self::Subsegment(_) | Self::Skipped(_) => Entity::http_response(self, response),
         }
     }
 }
@@ -64,6 +67,7 @@ impl Deref for Owner {
         match self {
             Self::Segment(segment) => segment,
             Self::Subsegment(subsegment) => subsegment,
+            Self::Skipped(entity) => entity,
         }
     }
 }
@@ -178,7 +182,7 @@ impl Guard {
 
     /// The response's head is there.
     pub(crate) fn head<B: Body>(&mut self, parts: &mut Parts, body: &B) {
-        let Some(owner) = &self.owner else {
+        let Some(owner) = self.recording() else {
             return;
         };
         let status = parts.status;
@@ -260,9 +264,15 @@ impl Guard {
         }
     }
 
+    /// Who hears of the exchange.
+    fn recording(&self) -> Option<&Owner> {
+        let owner = self.owner.as_ref();
+        owner.filter(|owner| !matches!(owner, Owner::Skipped(_)))
+    }
+
     /// Whoever waited for the exchange went away before its end.
     fn leave(&mut self) {
-        if let Some(owner) = &self.owner {
+        if let Some(owner) = self.recording() {
             let head = self.head.as_ref();
             if let Some(head) = head.filter(|head| head.length.is_none()) {
                 owner.http_response(response(head.status, Some(head.sent)));

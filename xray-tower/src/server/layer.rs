@@ -110,8 +110,10 @@ impl<K> XRayLayer<K> {
     }
 
     /// Records nothing of requests for exactly this path, such as `/health`: no
-    /// segment, no header in the response, and the handler has no trace. May be
-    /// called for several paths.
+    /// segment and no header in the response. What the handler does is not
+    /// recorded and not missing, no book counts it, and its calls carry the
+    /// caller's trace, or a new one, with `Sampled=0`. May be called for several
+    /// paths.
     ///
     /// The path is the one that the client asked for: with the feature `axum`
     /// it has the prefix of `nest`, such as `/api/health`.

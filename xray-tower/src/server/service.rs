@@ -25,6 +25,22 @@ pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
 wrap::service!(XRay);
 
 impl<S, K> XRay<S, K> {
+    /// Below it nothing is recorded, and nothing is missing.
+    fn skip(&self, request: &Parts) -> Guard {
+        let around = current();
+        let header = if around.is_nothing() {
+            trace_header(request)
+        } else {
+            around.header()
+        };
+        let entity = self.options.recorder.suppress(&header);
+        let side = Side::Server {
+            decision_requested: false,
+        };
+        let callbacks = self.options.callbacks.clone();
+        Guard::new(Owner::Skipped(entity), side, &request.method, callbacks)
+    }
+
     fn begin(&self, request: &Parts) -> Guard {
         let recorder = &self.options.recorder;
         let header = trace_header(request);
@@ -68,11 +84,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let guard = (!self.options.is_skipped(&parts)).then(|| self.begin(&parts));
+        let guard = if self.options.is_skipped(&parts) {
+            self.skip(&parts)
+        } else {
+            self.begin(&parts)
+        };
         let request = Request::from_parts(parts, body);
-        match guard {
-            Some(guard) => XRayFuture::traced(guard, || self.inner.call(request)),
-            None => XRayFuture::untraced(self.inner.call(request)),
-        }
+        XRayFuture::traced(guard, || self.inner.call(request))
     }
 }
