@@ -197,6 +197,15 @@ mod url;
 // what has nothing to do with traces
 mod wrap;
 
+use xray_core::{BoxedErrorKind, ErrorKind};
+
+/// The parameter `K` of a layer or service round one whose errors are boxed, as
+/// those of tower's `Timeout`, `Buffer` and `LoadShed` are, while the errors of
+/// its bodies are not. For the types of fields and results; elsewhere `K` is
+/// inferred. See [`XRayClientLayer`] for an example; where bodies have boxed
+/// errors, too, it is `(BoxedErrorKind, BoxedErrorKind)`.
+pub type BoxedErrors = (BoxedErrorKind, ErrorKind);
+
 pub use classify::{Abandoned, Classify};
 #[cfg(feature = "reqwest")]
 pub use client::XRayReqwestFuture;

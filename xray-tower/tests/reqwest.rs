@@ -21,10 +21,10 @@ use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tower::timeout::TimeoutLayer;
+use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use xray_core::Recorder;
-use xray_tower::{XRayClient, XRayClientLayer};
+use xray_tower::{BoxedErrors, Untraced, XRayClient, XRayClientLayer};
 
 /// Hosts and tracing headers of the requests that came in.
 type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
@@ -234,6 +234,79 @@ async fn the_redirect_policy_keeps_headers_at_home() {
         let headers = seen.iter().map(|(_, header)| header.is_some());
         assert_eq!(headers.collect::<Vec<_>>(), told, "{from} {to} {traced}");
     }
+}
+
+/// Of a request that was made from one of `http`, extensions are seen, and all
+/// of it is sent as it was.
+#[tokio::test]
+async fn extensions_of_a_request_are_seen_and_kept() {
+    let (address, seen) = server().await;
+    let mut client = XRayClientLayer::new()
+        .on_request(|request, call| {
+            let tenant: &Tenant = request.extensions.get().unwrap();
+            call.annotate("tenant", tenant.0);
+        })
+        .layer(service_fn(|request: reqwest::Request| {
+            assert_eq!(request.url().fragment(), Some("part"));
+            assert_eq!(request.url().password(), Some("hunter2"));
+            assert_eq!(request.method(), Method::PUT);
+            assert_eq!(request.version(), http::Version::HTTP_11);
+            assert_eq!(request.timeout(), Some(&Duration::from_secs(60)));
+            assert_eq!(request.headers()["x-tenant"], "t-42");
+            assert_eq!(request.body().unwrap().as_bytes(), Some(&b"roses"[..]));
+            let sent = http::Request::try_from(request.try_clone().unwrap()).unwrap();
+            assert_eq!(sent.extensions().get::<Tenant>(), Some(&Tenant("t-42")));
+            plain().oneshot(request)
+        }));
+    for untraced in [false, true] {
+        let mut request = Request::put(format!("http://{address}/7"))
+            .header("x-tenant", "t-42")
+            .header("x-amzn-trace-id", "Root=own")
+            .extension(Tenant("t-42"));
+        if untraced {
+            request = request.extension(Untraced);
+        }
+        let mut request = reqwest::Request::try_from(request.body("roses").unwrap()).unwrap();
+        *request.timeout_mut() = Some(Duration::from_secs(60));
+        request.url_mut().set_fragment(Some("part"));
+        request.url_mut().set_password(Some("hunter2")).unwrap();
+        let (recorder, capture) = Recorder::capture("shop");
+        let segment = recorder.begin_segment("shop");
+        let response = segment.scope(async { client.call(request).await });
+        assert_eq!(response.await.unwrap().text().await.unwrap(), "hello");
+        segment.close();
+        let header = seen.lock().unwrap().pop().unwrap().1.unwrap();
+        let document = only(&recorder, &capture);
+        assert_eq!(document.subsegments.len(), usize::from(!untraced));
+        assert_eq!(header == "Root=own", untraced, "{header}");
+        if let Some(call) = document.subsegments.first() {
+            assert_eq!(call.annotations["tenant"], "t-42");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Tenant(&'static str);
+
+/// A client whose errors are boxed, where its type has to be written.
+#[tokio::test]
+async fn a_client_with_boxed_errors_has_a_name() {
+    struct State {
+        stock: XRayClient<Timeout<reqwest::Client>, BoxedErrors>,
+    }
+    let (address, seen) = server().await;
+    let (recorder, capture) = Recorder::capture("shop");
+    let within = Timeout::new(plain(), Duration::from_secs(60));
+    let mut state = State {
+        stock: XRayClientLayer::new().layer(within),
+    };
+    let segment = recorder.begin_segment("shop");
+    let url = format!("http://{address}/7");
+    let call = segment.scope(async { state.stock.call(request(&url)).await });
+    assert_eq!(call.await.unwrap().text().await.unwrap(), "hello");
+    segment.close();
+    assert_eq!(only(&recorder, &capture).subsegments.len(), 1);
+    assert!(seen.lock().unwrap()[0].1.is_some());
 }
 
 /// reqwest's errors show the URL with everything in it.

@@ -145,11 +145,41 @@ use crate::wrap;
 /// its `url` included; where its body fails, the error that callers get has more
 /// links in its chain, and its kind is the same. The URL within reqwest's errors
 /// is recorded without query and user information, of errors that are
-/// `reqwest::Error` or in a `BoxError`. reqwest shows nobody the extensions of a
-/// request: [`Untraced`](crate::Untraced) has no effect, and
-/// [`on_request`](Self::on_request) sees none.
+/// `reqwest::Error` or in a `BoxError`. A `reqwest::Request` that was made from
+/// one of `http` has its extensions: [`Untraced`](crate::Untraced) holds, and
+/// [`on_request`](Self::on_request) sees them all.
 ///
-/// `K` tells kinds of errors apart and is always inferred.
+/// # A client in a struct
+///
+/// `K` tells kinds of errors apart and is inferred, except where the type is
+/// written out. Its default is right where all errors implement
+/// [`std::error::Error`], and [`BoxedErrors`](crate::BoxedErrors) where a layer
+/// within boxes those of the service, as tower's `Timeout` and `Buffer` do:
+///
+/// ```no_run
+/// # #[cfg(feature = "reqwest")]
+/// # async fn call() -> Result<(), tower::BoxError> {
+/// use tower::timeout::Timeout;
+/// use tower::{Layer, Service};
+/// use xray_tower::{BoxedErrors, XRayClient, XRayClientLayer};
+///
+/// struct Shop {
+///     plain: XRayClient<reqwest::Client>,
+///     stock: XRayClient<Timeout<reqwest::Client>, BoxedErrors>,
+/// }
+///
+/// let client = reqwest::Client::new();
+/// let mut shop = Shop {
+///     plain: XRayClientLayer::new().layer(client.clone()),
+///     stock: XRayClientLayer::new().layer(Timeout::new(client, std::time::Duration::from_secs(1))),
+/// };
+/// let request = reqwest::Client::new().get("http://stock.example/7").build()?;
+/// # let again = reqwest::Client::new().get("http://stock.example/7").build()?;
+/// shop.stock.call(request).await?;
+/// # shop.plain.call(again).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a layer does nothing before it wraps a service"]
 pub struct XRayClientLayer<K = (ErrorKind, ErrorKind)> {
     options: Arc<Options>,

@@ -7,6 +7,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::Uri;
 use http::request::Parts;
 use pin_project_lite::pin_project;
 use reqwest::redirect::Policy;
@@ -16,6 +17,7 @@ use xray_core::{AnyError, ErrorKind, current};
 
 use super::{XRayClient, XRayClientLayer};
 use crate::exchange::{XRayBody, XRayFuture};
+use crate::untraced::Untraced;
 use crate::url::Target;
 
 impl<K> XRayClientLayer<K> {
@@ -85,8 +87,13 @@ where
             return State::Untraced { inner }.into();
         }
         let mut parts = take_head(&mut request);
+        if Untraced::marks(&parts.extensions) {
+            let request = with_head(request, parts);
+            let inner = self.inner.call(request);
+            return State::Untraced { inner }.into();
+        }
         let guard = self.begin(&around, &mut parts);
-        *request.headers_mut() = parts.headers;
+        let request = with_head(request, parts);
         let call = || Opened {
             inner: self.inner.call(request),
         };
@@ -95,15 +102,34 @@ where
     }
 }
 
-/// What is read from requests. Their headers are put back by the caller; the
-/// extensions reqwest keeps to itself.
+/// A URL that both reqwest and `http` can read, whatever that of a request is.
+const ANY_URL: &str = "http://localhost/";
+
+/// Takes out what is read from requests, for [`with_head`] to put back. reqwest
+/// shows the extensions to nobody, but hands them to a request of `http`.
 fn take_head(request: &mut Request) -> Parts {
-    let mut parts = http::Request::new(()).into_parts().0;
-    parts.method = request.method().clone();
+    let rest = Request::new(request.method().clone(), request.url().clone());
+    let mut head = mem::replace(request, rest);
+    *request.body_mut() = head.body_mut().take();
+    *request.version_mut() = head.version();
+    if let Ok(url) = ANY_URL.parse() {
+        *head.url_mut() = url;
+    }
+    let head = http::Request::try_from(head).unwrap_or_default();
+    let mut parts = head.into_parts().0;
     parts.uri = request.url().as_str().parse().unwrap_or_default();
-    parts.version = request.version();
-    parts.headers = mem::take(request.headers_mut());
     parts
+}
+
+fn with_head(mut request: Request, parts: Parts) -> Request {
+    let mut head = http::Request::from_parts(parts, Body::default());
+    *head.uri_mut() = Uri::from_static(ANY_URL);
+    let Ok(mut whole) = Request::try_from(head) else {
+        return request; // never: that URL is one
+    };
+    *whole.url_mut() = request.url().clone();
+    *whole.body_mut() = request.body_mut().take();
+    whole
 }
 
 pin_project! {

@@ -18,7 +18,8 @@ pin_project! {
     /// segment or subsegment current, and hands that on to the response's body.
     ///
     /// Dropped before it is done, it is an error of type `Cancelled`. `K` tells
-    /// kinds of errors apart and is always inferred.
+    /// kinds of errors apart and is inferred; see
+    /// [`BoxedErrors`](crate::BoxedErrors).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct XRayFuture<F, K = (ErrorKind, ErrorKind)> {

@@ -25,7 +25,8 @@ use crate::wrap;
 /// documentation](crate) for what is recorded when.
 ///
 /// Cheap to clone; all clones share what was configured. `K` tells kinds of
-/// errors apart and is always inferred.
+/// errors apart and is inferred; see
+/// [`BoxedErrors`](crate::BoxedErrors).
 #[must_use = "a layer does nothing before it wraps a service"]
 pub struct XRayLayer<K = (ErrorKind, ErrorKind)> {
     options: Arc<Options>,
