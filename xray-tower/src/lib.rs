@@ -90,6 +90,30 @@
 //! # }
 //! ```
 //!
+//! # A tonic channel
+//!
+//! A client of tonic's sends its channel requests that name no host; the
+//! channel adds its origin further in. Tell the client its origin, and
+//! everything is as for any other request:
+//!
+//! ```ignore
+//! let channel = Endpoint::from_static("http://stock.internal:50051").connect_lazy();
+//! let channel = XRayClientLayer::new().layer(channel);
+//! let client = StockClient::with_origin(channel, Uri::from_static("http://stock.internal:50051"));
+//! ```
+//!
+//! Or tell the layer, where the client cannot be told:
+//!
+//! ```
+//! let layer: xray_tower::XRayClientLayer =
+//!     xray_tower::XRayClientLayer::new().host("stock.internal:50051");
+//! # let _ = layer;
+//! ```
+//!
+//! Without either, the subsegment is named `Unknown host`, its URL is a bare
+//! path, and the request gets no tracing headers where the layer has a list of
+//! hosts.
+//!
 //! # When each thing happens
 //!
 //! | When | Server | Client |
@@ -112,8 +136,8 @@
 //! | the body fails | fault, with the error and its sources |
 //! | the service fails | fault, with the error and its sources; no response |
 //! | a panic in `call`, in a poll, in the body | fault, with its message; it goes on. Status 500 on a server that had sent no head |
-//! | the future is dropped before the head | error, `Cancelled` |
-//! | the body is dropped before its end | server: error, `Cancelled`; the caller did not get it. Client: the response's class; many callers look at the status only |
+//! | the future is dropped before the head | error, `Cancelled`, see [`Classify::left`] |
+//! | the body is dropped before its end | server: error, `Cancelled`, as the caller did not get it, but for a stream of events (`text/event-stream`), which has no other end. Client: the response's class; many callers look at the status only. See [`Classify::left`]. The bytes so far are the length if no other is known |
 //! | any of these is dropped by a panic elsewhere | fault |
 //!
 //! A connection that becomes something else, by `101 Switching Protocols` or an
@@ -128,7 +152,7 @@
 //! # What is recorded of a request
 //!
 //! Method, URL, status and length; on servers the user agent and the client's
-//! address: the first of `X-Forwarded-For`, marked as not to be trusted, or
+//! address: the first in `X-Forwarded-For`, marked as not to be trusted, or
 //! else the peer's ([`PeerAddr`], or axum's `ConnectInfo<SocketAddr>`). URLs
 //! have no query and no user information. No other header and no byte of a
 //! body is read, but by closures of yours ([`XRayLayer::on_request`],
@@ -138,41 +162,47 @@
 //! The URL is the one that the service sees. Its scheme is that of an absolute
 //! URI, as HTTP/2 has them, and otherwise `http`, also behind a proxy that ends
 //! TLS: `X-Forwarded-Proto` and `Forwarded` are the caller's to write and are not
-//! read. Its host is that of the URI, or else of the `Host` header. Within axum's
-//! `nest` the prefix is gone. The version of HTTP is not recorded; X-Ray has no
-//! field for it.
+//! read. Its host is that of the URI, or else of the `Host` header; one that is
+//! no authority of a URI counts as absent. Within axum's `nest` it has the prefix
+//! with the feature `axum`, and so have the paths that samplers and
+//! [`skip_path`](XRayLayer::skip_path) see; without it the prefix is gone. The
+//! version of HTTP is not recorded; X-Ray has no field for it.
 //!
 //! Nothing is recorded of requests that are [skipped](XRayLayer::skip) or carry
-//! the extension [`Untraced`].
+//! the extension [`Untraced`]. What a server does for one is not missing either,
+//! and its calls say `Sampled=0`.
 //!
 //! # Which trace
 //!
 //! A server goes on with the trace of `X-Amzn-Trace-Id`, or else of
-//! `traceparent`. Where something is current already, as below a Lambda
+//! `traceparent`; so it does where the former is a lone Root, as a load balancer
+//! of AWS adds one to each request that has none. Where something is current already, as below a Lambda
 //! invocation, the request is a subsegment of that, whatever its headers say.
 //! The response carries `X-Amzn-Trace-Id: Root=…`, with the decision if the
 //! request asked for it by `Sampled=?`.
 //!
 //! A client sends `X-Amzn-Trace-Id` for unsampled work, too, so that nobody
-//! downstream decides anew; and the W3C headers where the trace came by them.
-//! Every host gets these, as from other X-Ray SDKs, except the APIs of providers
-//! of language models and what [`XRayClientLayer::never_propagate_to`] adds to
-//! them; or only hosts that [`XRayClientLayer::propagate_only_to`] names. Where
-//! no trace is current, the request passes untouched.
+//! downstream decides anew; and the W3C headers where the trace came by them, or
+//! where the request has a copy, which ours replaces. Every host gets these, as
+//! from other X-Ray SDKs, except the APIs of providers of language models and
+//! what [`XRayClientLayer::never_propagate_to`] adds to them; or only hosts that
+//! [`XRayClientLayer::propagate_only_to`] names. Where no trace is current, or
+//! the SDK is switched off and no caller sent one, the request passes untouched.
 //!
 //! # Errors
 //!
 //! Errors pass through unchanged and are recorded with all their sources. That
 //! takes any [`std::error::Error`], tower's `BoxError` and `anyhow::Error`; see
 //! [`xray_core::AnyError`]. The parameter `K` of the types here tells these
-//! apart and is inferred from the service; its default is right for every
-//! `std::error::Error`.
+//! apart and is inferred from the service; where a type is written out, its
+//! default is right for every `std::error::Error`, and [`BoxedErrors`] for
+//! tower's `BoxError`.
 //!
 //! # Features
 //!
 //! - `axum`, off by default: records the route's template, such as
-//!   `/orders/{id}`, as the annotation `route`, and the peer from axum's
-//!   `ConnectInfo<SocketAddr>`. The route is known to a layer that was added by
+//!   `/orders/{id}`, as the annotation `route`, the peer from axum's
+//!   `ConnectInfo<SocketAddr>`, and paths with the prefix of `nest`. The route is known to a layer that was added by
 //!   `Router::layer`, `Router::route_layer` or `MethodRouter::layer`; one that
 //!   is wrapped round a whole `Router` runs before axum has chosen it.
 //! - `reqwest`, off by default: [`XRayClientLayer`] goes round a
@@ -197,15 +227,6 @@ mod url;
 // what has nothing to do with traces
 mod wrap;
 
-use xray_core::{BoxedErrorKind, ErrorKind};
-
-/// The parameter `K` of a layer or service round one whose errors are boxed, as
-/// those of tower's `Timeout`, `Buffer` and `LoadShed` are, while the errors of
-/// its bodies are not. For the types of fields and results; elsewhere `K` is
-/// inferred. See [`XRayClientLayer`] for an example; where bodies have boxed
-/// errors, too, it is `(BoxedErrorKind, BoxedErrorKind)`.
-pub type BoxedErrors = (BoxedErrorKind, ErrorKind);
-
 pub use classify::{Abandoned, Classify};
 #[cfg(feature = "reqwest")]
 pub use client::XRayReqwestFuture;
@@ -213,3 +234,10 @@ pub use client::{XRayClient, XRayClientLayer};
 pub use exchange::{XRayBody, XRayFuture};
 pub use server::{PeerAddr, XRay, XRayLayer};
 pub use untraced::Untraced;
+
+/// The parameter `K` of a layer or service round one whose errors are boxed, as
+/// those of tower's `Timeout`, `Buffer` and `LoadShed` are, while the errors of
+/// its bodies are not. For the types of fields and results; elsewhere `K` is
+/// inferred. See [`XRayClientLayer`] for an example; where bodies have boxed
+/// errors, too, it is [`BoxedErrorKind`](xray_core::BoxedErrorKind) twice.
+pub type BoxedErrors = (xray_core::BoxedErrorKind, xray_core::ErrorKind);

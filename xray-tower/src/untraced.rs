@@ -2,12 +2,12 @@
 
 use http::Extensions;
 
-/// An extension of requests that are not to be recorded: for one that carries
-/// it, both layers do nothing. Put there by a layer further out, or by who
-/// sends the request.
+/// An extension of requests that are not to be recorded. Put there by a layer
+/// further out, or by who sends the request.
 ///
 /// On a server it is as if [`skip`](crate::XRayLayer::skip) had said so. On a
-/// client there is no subsegment, and no header is put in or taken away.
+/// client there is no subsegment, and no header is put in or taken away; a
+/// `reqwest::Request` has it when it was made from a request of `http`.
 ///
 /// ```
 /// # use tower::{Layer, Service, ServiceBuilder, service_fn};

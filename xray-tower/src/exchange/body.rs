@@ -20,8 +20,7 @@ pin_project! {
     /// [`size_hint`](Body::size_hint) and [`is_end_stream`](Body::is_end_stream)
     /// are the inner body's. After its end, or an error, the inner body is
     /// dropped and nothing more comes. `K` tells kinds of errors apart and is
-    /// inferred; see
-    /// [`BoxedErrors`](crate::BoxedErrors).
+    /// inferred; see [`BoxedErrors`](crate::BoxedErrors).
     #[derive(Debug)]
     pub struct XRayBody<B, K = ErrorKind> {
         guard: Option<Guard>,
