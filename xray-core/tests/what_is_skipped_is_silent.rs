@@ -12,7 +12,8 @@ const ROOT: &str = "1-66f2a1c0-0123456789abcdef01234567";
 fn strict(enabled: bool) -> Recorder {
     let builder = Recorder::builder("shop").ignore_environment().send_inline();
     let builder = builder.context_missing(ContextMissing::Panic);
-    builder.enabled(enabled).build().unwrap()
+    let builder = builder.enabled(enabled);
+    builder.build().expect("nothing in it can fail")
 }
 
 /// The header of a call below what is skipped, which no book has seen.

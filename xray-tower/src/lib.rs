@@ -96,10 +96,21 @@
 //! channel adds its origin further in. Tell the client its origin, and
 //! everything is as for any other request:
 //!
-//! ```ignore
+//! ```
+//! use http::Uri;
+//! use tonic::transport::{Channel, Endpoint};
+//! use tonic_health::pb::health_client::HealthClient;
+//! use tower::Layer;
+//! use xray_tower::{XRayClient, XRayClientLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! let channel = Endpoint::from_static("http://stock.internal:50051").connect_lazy();
-//! let channel = XRayClientLayer::new().layer(channel);
-//! let client = StockClient::with_origin(channel, Uri::from_static("http://stock.internal:50051"));
+//! let channel: XRayClient<Channel> = XRayClientLayer::new().layer(channel);
+//! let origin = Uri::from_static("http://stock.internal:50051");
+//! let client = HealthClient::with_origin(channel, origin);
+//! # let _ = client;
+//! # }
 //! ```
 //!
 //! Or tell the layer, where the client cannot be told:
