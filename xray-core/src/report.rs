@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::guard::guarded;
@@ -17,10 +18,9 @@ pub(crate) enum Report {
     Lost,
     Refused,
     Resolve,
-    Setting,
 }
 
-const KINDS: usize = Report::Setting as usize + 1;
+const KINDS: usize = Report::Resolve as usize + 1;
 
 /// Nanoseconds between two lines of one kind.
 const INTERVAL: i64 = 10_000_000_000;
@@ -44,15 +44,27 @@ thread_local! {
     static SPEAKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Logs a setting of a layer that is wrong, for layers round this crate: as
-/// the recorder's own lines, at target `xray`, one in ten seconds at most. The
-/// next line tells how many were left out.
+/// Settings that are logged, in a process.
+const SETTINGS: usize = 64;
+
+/// Those that were.
+static SETTINGS_SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Logs a setting of a layer that is wrong, for layers round this crate: at
+/// target `xray`, each text once in the life of the process, and 64 texts at
+/// most.
 ///
 /// ```
-/// xray_core::report_setting(&format_args!("no host pattern: {:?}", "https://a/"));
+/// xray_core::report_setting("no host pattern: \"https://a/\"");
 /// ```
-pub fn report_setting(text: &dyn fmt::Display) {
-    report(Report::Setting, text);
+pub fn report_setting(text: &str) {
+    let mut said = SETTINGS_SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() == SETTINGS || said.iter().any(|before| before == text) {
+        return;
+    }
+    said.push(text.to_owned());
+    drop(said);
+    speak(|| write(&text, 0));
 }
 
 /// Writes a warning, or counts it for the next one.
@@ -72,10 +84,14 @@ pub(crate) fn report(kind: Report, text: &dyn fmt::Display) {
         limit.silent.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let _ = SPEAKING.try_with(|speaking| speaking.set(true));
     let silent = limit.silent.swap(0, Ordering::Relaxed);
+    speak(|| write(text, silent));
+}
+
+fn speak(write: impl FnOnce()) {
+    let _ = SPEAKING.try_with(|speaking| speaking.set(true));
     // A logger that panics must not take us along.
-    guarded(|| crate::context::suppressed_entity().run(|| write(text, silent)));
+    guarded(|| crate::context::suppressed_entity().run(write));
     let _ = SPEAKING.try_with(|speaking| speaking.set(false));
 }
 
