@@ -27,11 +27,11 @@ impl Hosts {
             let pattern = pattern.as_ref();
             match Pattern::parse(pattern) {
                 Some(pattern) => self.patterns.push(pattern),
-                None => self.invalid.push(pattern.to_owned()),
+                None => self.invalid.push(shown(pattern)),
             }
         }
         if let invalid @ [_, ..] = &self.invalid[before..] {
-            report_setting(&format_args!(
+            report_setting(&format!(
                 "{list}: no host, `*.suffix`, address or range: {invalid:?}"
             ));
         }
@@ -55,6 +55,14 @@ impl Hosts {
     pub(crate) fn names(&self, target: &Target<'_>) -> bool {
         let mut patterns = self.patterns.iter().filter(|pattern| pattern.is_one());
         patterns.any(|pattern| pattern.matches(target, false))
+    }
+}
+
+/// A text that is no host or pattern, without what may be a password.
+pub(crate) fn shown(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
     }
 }
 

@@ -165,14 +165,19 @@ async fn in_every_state_a_header_or_what_was_there() {
         ("full", &full),
     ] {
         let segment = recorder.begin_segment("shop");
+        let made_up =
+            segment.scope(async { suppressed(async { current().header().root() }).await });
+        assert_eq!(made_up.await.is_some(), name != "off", "{name}");
         segment
             .scope(check_here(&format!("{name}, no caller")))
             .await;
         segment
             .scope(check_here(&format!("{name}, detached")).detached())
             .await;
+        // What is current counts where `suppressed` is called.
+        let state = format!("{name}, suppressed");
         segment
-            .scope(suppressed(check_here(&format!("{name}, suppressed"))))
+            .scope(async { suppressed(check_here(&state)).await })
             .await;
         for caller in callers() {
             let state = format!("{name}, {caller}");
@@ -181,7 +186,9 @@ async fn in_every_state_a_header_or_what_was_there() {
             let facade = recorder.begin_facade(&caller);
             facade.scope(check_here(&format!("facade {state}"))).await;
             let inside = format!("suppressed, facade {state}");
-            facade.scope(suppressed(check_here(&inside))).await;
+            facade
+                .scope(async { suppressed(check_here(&inside)).await })
+                .await;
             let skipped: Entity = recorder.suppress(&caller);
             skipped.scope(check_here(&format!("skipped {state}"))).await;
         }

@@ -236,6 +236,26 @@ async fn the_redirect_policy_keeps_headers_at_home() {
     }
 }
 
+/// Switched off, a request carries nothing that might get to the wrong host.
+#[tokio::test]
+async fn switched_off_no_redirect_is_stopped() {
+    let (address, seen) = server().await;
+    let layer = XRayClientLayer::new().propagate_only_to(["127.0.0.0/8"]);
+    let client = reqwest::Client::builder();
+    let client = client.redirect(layer.redirect_policy(Policy::limited(1)));
+    let mut client: XRayClient<_> = layer.layer(client.build().unwrap());
+    let off = Recorder::builder("shop").ignore_environment();
+    let off = off.enabled(false).build().unwrap();
+    let away = format!("http://localhost:{}/7", address.port());
+    let url = format!("http://{address}/to?{away}");
+    let segment = off.begin_segment("shop");
+    let call = segment.scope(async { client.call(request(&url)).await });
+    assert_eq!(call.await.unwrap().status(), 200);
+    let headers = seen.lock().unwrap().clone();
+    let headers: Vec<_> = headers.into_iter().map(|(_, line)| line).collect();
+    assert_eq!(headers, [None, None]);
+}
+
 /// Of a request that was made from one of `http`, extensions are seen, and all
 /// of it is sent as it was.
 #[tokio::test]

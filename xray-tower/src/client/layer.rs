@@ -11,6 +11,7 @@ use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
+use crate::hosts::shown;
 use crate::url::Target;
 use crate::wrap;
 
@@ -230,10 +231,11 @@ impl<K> XRayClientLayer<K> {
     /// ```
     pub fn host(mut self, host: impl AsRef<str>) -> Self {
         let host = host.as_ref();
-        if Target::parse(host).is_none() {
-            report_setting(&format_args!("host: no host: {host:?}"));
+        let target = Target::parse(host);
+        if target.is_none() {
+            report_setting(&format!("host: no host: {:?}", shown(host)));
         }
-        self.options_mut().host = Some(host.to_owned());
+        self.options_mut().host = target.map(|target| target.authority.to_owned());
         self
     }
 

@@ -46,12 +46,14 @@ impl<K> XRayClientLayer<K> {
     /// ```
     ///
     /// Call it last: what is configured later does not change the policy. Where
-    /// no trace is current, no request has headers, and nothing is stopped.
+    /// no trace is current, or the SDK is switched off, no request has headers of
+    /// ours, and nothing is stopped.
     pub fn redirect_policy(&self, policy: Policy) -> Policy {
         let destinations = self.destinations().clone();
         Policy::custom(move |attempt| {
             let may = |url: &Url| destinations.allows(target(url).as_ref());
-            let carries = !current().is_nothing() && attempt.previous().first().is_some_and(may);
+            let carries = |url: &Url| may(url) && current().header().root().is_some();
+            let carries = attempt.previous().first().is_some_and(carries);
             if carries && !may(attempt.url()) {
                 attempt.stop()
             } else {

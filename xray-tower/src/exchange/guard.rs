@@ -331,5 +331,5 @@ fn answer(entity: &Entity, decision_requested: bool) -> Option<HeaderValue> {
     } else {
         Sampled::No
     });
-    HeaderValue::from_str(&header.to_text()).ok()
+    HeaderValue::from_str(&header.to_line()?).ok()
 }
