@@ -55,7 +55,7 @@ pub fn current() -> Entity {
 }
 
 /// Runs a future of which, and below which, nothing is recorded; calls it makes
-/// carry `Sampled=0`, or where the SDK is switched off, what the caller sent. What this crate does on its own behalf runs in it.
+/// carry `Sampled=0`, or the caller's header where the SDK is switched off. What this crate does on its own behalf runs in it.
 pub fn suppressed<F>(future: F) -> Scoped<F> {
     Scoped::new(suppressed_entity(), future)
 }
@@ -74,7 +74,7 @@ pub(crate) fn suppressed_entity() -> Entity {
     let current = current();
     let core = current.core().cloned();
     let header = match current.trace_id() {
-        // Off, headers go on as they came, and none is made up.
+        // Off, headers go on as they came.
         _ if core.as_ref().is_some_and(|core| core.disabled) => current.header(),
         Some(_) => current.header().with_sampled(Sampled::No),
         None => {

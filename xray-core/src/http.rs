@@ -57,7 +57,7 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// The address of the peer, with or without port: recorded without, in
-    /// canonical form. A text that is no address changes nothing.
+    /// canonical form. Any other text is ignored.
     #[must_use]
     pub fn client_ip(mut self, client_ip: &'a str) -> Self {
         if let Some(address) = address(client_ip) {
@@ -69,7 +69,7 @@ impl<'a> HttpRequest<'a> {
 
     /// The client as a proxy names it: the first element of `X-Forwarded-For`
     /// that is an address, with or without port, brackets and quotes, among the
-    /// first 16. Where none is, nothing changes. Call it for each line of the
+    /// first 16. Without one nothing changes. Call it for each line of the
     /// header, in their order: the first address counts. Not trustworthy, and
     /// marked so by `x_forwarded_for`.
     ///

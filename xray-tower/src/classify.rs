@@ -62,12 +62,12 @@ pub trait Classify: Send + Sync + 'static {
         head
     }
 
-    /// What it means that an exchange was left before its end: the future was
-    /// dropped before there was a response, or the body before its last frame.
-    /// With [`Class::Ok`] that is fine, and the class stays what
-    /// [`head`](Self::head) said; on a client [`end`](Self::end) may still
-    /// change it. Any other class is recorded with an exception of type
-    /// `Cancelled`. Not asked while a panic unwinds.
+    /// The class of an exchange that is left before its end: its future is
+    /// dropped before the response, or its body before the last frame. With
+    /// [`Class::Ok`] leaving is fine, and the class stays that of
+    /// [`head`](Self::head); on a client [`end`](Self::end) may still change it.
+    /// Any other class is recorded with an exception of type `Cancelled`. A
+    /// panic that unwinds is a fault instead.
     ///
     /// ```
     /// use xray_core::Class;
@@ -120,9 +120,9 @@ impl Abandoned<'_> {
         self.sent
     }
 
-    /// What leaving means by default: [`Class::Error`] before there was a
-    /// response. After that it is [`Class::Ok`] for a client, as many callers
-    /// look at the status only, and for a server that sends a stream of events
+    /// The class by default. Before the response it is [`Class::Error`]. After
+    /// that it is [`Class::Ok`] for a client, as many callers look at the status
+    /// only, and for a server that sends a stream of events
     /// (`text/event-stream`), which has no other end; else [`Class::Error`],
     /// since the caller did not get its answer.
     pub fn class(&self) -> Class {

@@ -58,7 +58,7 @@ impl Hosts {
     }
 }
 
-/// A text that is no host or pattern, without what may be a password.
+/// A wrong host or pattern as it may be shown: a password may stand before `@`.
 pub(crate) fn shown(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
@@ -78,7 +78,7 @@ enum Host {
     Any,
     /// In lower case, without the dot behind.
     Name(String),
-    /// What stands behind `*`, with its dot.
+    /// The suffix behind `*`, with its dot.
     Below(String),
     /// An address is a range of one.
     Range(IpNet),
@@ -310,7 +310,7 @@ mod tests {
         assert!(Pattern::parse(&long[1..]).is_some());
     }
 
-    /// What cannot be told counts as matched where it is to be denied.
+    /// A list that denies counts these as matched.
     #[test]
     fn what_cannot_be_told_is_for_the_list_to_say() {
         for (pattern, host) in [

@@ -180,8 +180,8 @@
 //! version of HTTP is not recorded; X-Ray has no field for it.
 //!
 //! Nothing is recorded of requests that are [skipped](XRayLayer::skip) or carry
-//! the extension [`Untraced`]. What a server does for one is not missing either,
-//! and its calls say `Sampled=0`.
+//! the extension [`Untraced`]. The work of a server for one is silent, and its
+//! calls say `Sampled=0`.
 //!
 //! # Which trace
 //!

@@ -149,8 +149,7 @@ async fn the_document_is_the_same() {
     );
 }
 
-/// What a host with and without a list is told of requests that name none, as
-/// those that come to a channel of tonic's.
+/// Requests of this kind come to a channel of tonic's.
 #[tokio::test]
 async fn a_request_without_a_host_is_told_by_no_list() {
     let layer = || XRayClientLayer::new();

@@ -53,7 +53,7 @@ async fn the_host_is_the_name_where_it_matches() {
         ("/", Some("[::1]:80"), "shop"),
         ("/", Some("[0:0::2]:8080"), "::2"),
         ("/", Some("[::2]:80"), "shop"),
-        // What is no authority is no host.
+        // A text that is no authority counts as absent.
         ("/", Some("api.shop.example/x"), "shop"),
         ("/", Some("api.shop.example?"), "shop"),
         ("/", Some("api.shop.example:x"), "shop"),

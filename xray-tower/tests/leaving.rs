@@ -46,7 +46,7 @@ fn leave<B: Body<Error = Infallible> + Unpin>(mut body: B) {
     }
 }
 
-/// What is recorded of a server whose caller leaves.
+/// The document of a server whose caller leaves.
 async fn server(configure: fn(XRayLayer) -> XRayLayer, status: u16, kind: &'static str) -> Value {
     let (recorder, capture) = Recorder::capture("shop");
     let layer = configure(XRayLayer::new(recorder.clone()));

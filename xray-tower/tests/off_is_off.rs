@@ -1,5 +1,5 @@
-//! What leaves, in every state of the context: a header with a root, or what was
-//! there before. Never an empty line, never the header of another hop.
+//! In every state of the context a request leaves with a header that has a root,
+//! or with the one it had. Never an empty line, never the header of another hop.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -174,7 +174,7 @@ async fn in_every_state_a_header_or_what_was_there() {
         segment
             .scope(check_here(&format!("{name}, detached")).detached())
             .await;
-        // What is current counts where `suppressed` is called.
+        // The call of `suppressed` takes what is current then.
         let state = format!("{name}, suppressed");
         segment
             .scope(async { suppressed(check_here(&state)).await })
@@ -195,7 +195,7 @@ async fn in_every_state_a_header_or_what_was_there() {
     }
 }
 
-/// What a server answers: the trace, or nothing.
+/// A server answers with the trace, or leaves the response alone.
 #[tokio::test]
 async fn off_a_response_carries_no_header_of_ours() {
     let (on, _capture) = Recorder::capture("shop");

@@ -77,7 +77,7 @@ fn recorder(enabled: bool) -> Recorder {
         .unwrap()
 }
 
-/// What the other service was told, of a request that is skipped.
+/// The header that the other service got, of a request that is skipped.
 async fn skipped(recorder: &Recorder, path: &str, caller: &str) -> String {
     let layer = XRayLayer::new(recorder.clone())
         .skip_path("/health")

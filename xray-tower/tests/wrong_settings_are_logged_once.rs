@@ -1,5 +1,5 @@
-//! What is no host or pattern is logged once: one logger for the process, so one
-//! test.
+//! A wrong host or pattern is logged once. There is one logger for the process,
+//! so one test.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

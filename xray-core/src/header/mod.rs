@@ -157,8 +157,8 @@ impl TraceHeader {
     /// Never fails and never panics.
     ///
     /// X-Amzn-Trace-Id comes first (see [`parse`](Self::parse)). When it has no
-    /// usable Root, or a Root with neither Parent nor Sampled, root and parent
-    /// are those of `traceparent`; its flag is taken, too, unless
+    /// usable Root, or a lone one (Parent and Sampled are missing), root and
+    /// parent are those of `traceparent`; its flag is taken, too, unless
     /// X-Amzn-Trace-Id has a Sampled of its own. Extras are those of
     /// X-Amzn-Trace-Id in both cases.
     ///
@@ -264,10 +264,9 @@ impl TraceHeader {
     }
 
     /// The value of X-Amzn-Trace-Id to send, without an allocation; `None` where
-    /// there is no root: then no header is to be sent, and none to be replaced.
-    /// AWS services refuse requests for an empty or broken one. No blank, no
-    /// empty pair, no `;` at the end: some readers drop a header for one of
-    /// these.
+    /// there is no root: leave the request as it is then. AWS services refuse
+    /// requests for an empty or broken one. No blank, no empty pair, no `;` at
+    /// the end: some readers drop a header for one of these.
     ///
     /// ```
     /// use xray_core::{Sampled, TraceHeader};

@@ -159,7 +159,7 @@ impl Core {
         }
     }
 
-    /// An entity below which nothing is recorded, and which no book knows.
+    /// An entity below which nothing is recorded. The ledgers leave it out.
     pub(super) fn suppress(&self, header: &TraceHeader) -> Entity {
         let header = match header.root() {
             // Off, headers go on as they came.

@@ -101,14 +101,14 @@ impl Recorder {
         self.0.facade(header)
     }
 
-    /// An entity below which nothing is recorded and nothing is missing: for
-    /// requests that are skipped, such as health checks. Make it current while
-    /// they are answered.
+    /// An entity for requests that are skipped, such as health checks: work
+    /// below it is silent. It is not recorded, and no context counts as missing.
+    /// Make it current while the request is answered.
     ///
     /// Calls made there carry the trace of `header`, or a new one, with
     /// `Sampled=0`; where the SDK is switched off, they carry `header` as it
-    /// came. No ledger counts the entity or its subsegments, and no sampler is
-    /// asked.
+    /// came. The ledgers leave out the entity and its subsegments, and the
+    /// sampler is not asked.
     ///
     /// ```
     /// # let (recorder, capture) = xray_core::Recorder::capture("shop");

@@ -63,7 +63,7 @@ impl Destinations {
             return self.only.is_none() && self.never.is_empty();
         };
         let is_allowed = |only: &Hosts| only.matches(target, false);
-        // Nobody knows which host was meant by an invalid pattern.
+        // An invalid pattern may have meant any host.
         let is_denied = self.never.has_invalid() || self.never.matches(target, true);
         self.only.as_ref().is_none_or(is_allowed) && !is_denied && !is_model_provider(target.host)
     }

@@ -220,8 +220,8 @@ impl<K> XRayClientLayer<K> {
     /// The host, with or without port, of requests that name none, such as those
     /// of a client that adds the origin further in, tonic's among them: it names
     /// the subsegment, stands in its URL, and decides by the lists below. None
-    /// unless set; a request that names its host keeps to that. What is no host
-    /// is logged, and counts as not set.
+    /// unless set; a request that names its host keeps to that. Any other text
+    /// is logged once, and ignored.
     ///
     /// ```
     /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()

@@ -24,7 +24,7 @@ pub(crate) const TRACE: HeaderName = HeaderName::from_static(xray_core::TRACE_HE
 pub(crate) enum Owner {
     Segment(Segment),
     Subsegment(Subsegment),
-    /// Nobody: the exchange is not wanted.
+    /// Records nothing: the exchange is skipped.
     Skipped(Entity),
 }
 
@@ -264,13 +264,13 @@ impl Guard {
         }
     }
 
-    /// Who hears of the exchange.
+    /// The owner, unless the exchange is skipped.
     fn recording(&self) -> Option<&Owner> {
         let owner = self.owner.as_ref();
         owner.filter(|owner| !matches!(owner, Owner::Skipped(_)))
     }
 
-    /// Whoever waited for the exchange went away before its end.
+    /// The exchange is left before its end.
     fn leave(&mut self) {
         if let Some(owner) = self.recording() {
             let head = self.head.as_ref();

@@ -110,11 +110,10 @@ impl<K> XRayLayer<K> {
         self
     }
 
-    /// Records nothing of requests for exactly this path, such as `/health`: no
-    /// segment and no header in the response. What the handler does is not
-    /// recorded and not missing, no book counts it, and its calls carry the
-    /// caller's trace, or a new one, with `Sampled=0`. May be called for several
-    /// paths.
+    /// Records nothing of requests for exactly this path, such as `/health`: they
+    /// have no segment, and the response has no header. The handler's work is
+    /// silent, the ledgers leave it out, and its calls carry the caller's trace,
+    /// or a new one, with `Sampled=0`. May be called for several paths.
     ///
     /// The path is the one that the client asked for: with the feature `axum`
     /// it has the prefix of `nest`, such as `/api/health`.

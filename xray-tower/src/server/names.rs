@@ -16,7 +16,7 @@ const HOST_BYTES: usize = 253;
 pub(super) struct HostNames {
     hosts: Hosts,
     limit: usize,
-    /// What patterns for more than one host let in; of clones, too.
+    /// The names that patterns for more than one host let in; of clones, too.
     seen: Arc<RwLock<HashSet<String>>>,
 }
 

@@ -45,8 +45,8 @@ pub(super) fn trace_header(request: &Parts) -> TraceHeader {
     )
 }
 
-/// What the client asked for. Below axum's `nest` the request's own path lacks
-/// the prefix; outside of a router nobody has taken any.
+/// The URI that the client asked for. Below axum's `nest` the request's own
+/// path lacks the prefix; outside of a router it is whole.
 pub(super) fn asked_uri(request: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = request.extensions.get() {

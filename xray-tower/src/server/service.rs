@@ -25,7 +25,7 @@ pub struct XRay<S, K = (ErrorKind, ErrorKind)> {
 wrap::service!(XRay);
 
 impl<S, K> XRay<S, K> {
-    /// Below it nothing is recorded, and nothing is missing.
+    /// Work below it is silent.
     fn skip(&self, request: &Parts) -> Guard {
         let around = current();
         let header = if around.is_nothing() {
