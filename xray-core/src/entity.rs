@@ -167,27 +167,6 @@ impl Entity {
         SubsegmentBuilder::new(self, name)
     }
 
-    /// Runs a closure as a subsegment, which is current meanwhile. A panic is
-    /// recorded as a fault with its message and goes on.
-    pub fn in_subsegment<R>(&self, name: &str, work: impl FnOnce(&Subsegment) -> R) -> R {
-        self.begin_subsegment(name).trace_fn(work)
-    }
-
-    /// As [`in_subsegment`](Self::in_subsegment); an `Err` is recorded as a
-    /// fault.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the closure returns.
-    #[track_caller]
-    pub fn try_in_subsegment<T, E: AnyError<K>, K>(
-        &self,
-        name: &str,
-        work: impl FnOnce(&Subsegment) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.begin_subsegment(name).try_trace_fn(work)
-    }
-
     /// Makes this entity current on this thread until the guard is dropped, for
     /// synchronous code. The guard is `!Send`: around an `.await` use
     /// [`scope`](Self::scope).
@@ -199,12 +178,6 @@ impl Entity {
     /// whatever thread that happens, and while it is dropped.
     pub fn scope<F>(&self, inner: F) -> Scoped<F> {
         Scoped::new(self.clone(), inner)
-    }
-
-    /// Runs a closure with this entity current.
-    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _entered = self.enter();
-        work()
     }
 
     /// Sets the name, in place of the one it was begun with.

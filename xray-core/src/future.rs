@@ -1,7 +1,5 @@
-//! Futures and closures that are traced as a whole; streams that carry the
-//! context.
+//! Futures that are traced as a whole; streams that carry the context.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -102,39 +100,6 @@ impl Subsegment {
         E: AnyError<K>,
     {
         Traced::new(self, future)
-    }
-
-    /// Runs a closure as this subsegment; see [`Entity::in_subsegment`].
-    ///
-    /// ```
-    /// # use xray_core::Namespace;
-    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
-    /// # let segment = recorder.begin_segment("shop");
-    /// let call = segment.subsegment("stock.example.com").namespace(Namespace::Remote);
-    /// let left = call.begin().trace_fn(|_| 7);
-    /// # assert_eq!(left, 7);
-    /// # segment.close();
-    /// # assert_eq!(capture.documents()[0].subsegments[0].namespace.as_deref(), Some("remote"));
-    /// ```
-    pub fn trace_fn<R>(self, work: impl FnOnce(&Self) -> R) -> R {
-        run(self, work, |_, _| ())
-    }
-
-    /// Runs a closure as this subsegment and records its `Err` as a fault; see
-    /// [`Entity::try_in_subsegment`].
-    ///
-    /// # Errors
-    ///
-    /// Whatever the closure returns.
-    #[track_caller]
-    pub fn try_trace_fn<T, E: AnyError<K>, K>(
-        self,
-        work: impl FnOnce(&Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let location = Location::caller();
-        run(self, work, |handle, result| {
-            <Fallible<K> as Verdict<_>>::record(handle, result, location);
-        })
     }
 }
 
@@ -239,20 +204,4 @@ impl<F: Future, V: Verdict<F::Output>> Future for Traced<F, V> {
             Err(payload) => resume_unwind(payload),
         }
     }
-}
-
-/// Runs a closure as `handle`, which is current meanwhile.
-fn run<R>(
-    handle: Subsegment,
-    work: impl FnOnce(&Subsegment) -> R,
-    record: impl FnOnce(&Entity, &R),
-) -> R {
-    let result: Result<R, Box<dyn Any + Send>> =
-        handle.run(|| catch_unwind(AssertUnwindSafe(|| work(&handle))));
-    match &result {
-        Ok(output) => record(&handle, output),
-        Err(payload) => handle.record_panic(&**payload),
-    }
-    handle.close();
-    result.unwrap_or_else(|payload| resume_unwind(payload))
 }

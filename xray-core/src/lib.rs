@@ -89,6 +89,7 @@ mod text;
 mod sampling;
 
 // what happens meanwhile
+mod closure;
 mod context;
 mod entity;
 mod future;
