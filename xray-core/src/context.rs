@@ -158,18 +158,31 @@ pub struct Entered<'a> {
     bound: PhantomData<(&'a Entity, *const ())>,
 }
 
+/// The token of what was not made current: there is nothing to take away.
+const NONE: u64 = 0;
+
 impl Entered<'_> {
+    /// An empty entity leaves current what is; and what is suppressed stays so.
     pub(crate) fn new(entity: &Entity) -> Self {
         let entity = entity.clone();
         let token = STACK.try_with(move |stack| {
             let mut stack = stack.borrow_mut();
+            let around = stack.frames.last().map(|(_, around)| around);
+            let stays = match entity.0 {
+                Inner::Nothing => true,
+                Inner::Detached => around.is_some_and(Entity::is_suppressed),
+                _ => false,
+            };
+            if stays {
+                return NONE;
+            }
             stack.next += 1;
             let token = stack.next;
             stack.frames.push((token, entity));
             token
         });
         Self {
-            token: token.unwrap_or(0), // the thread is ending: nothing to take away
+            token: token.unwrap_or(NONE), // the thread is ending
             bound: PhantomData,
         }
     }

@@ -49,6 +49,8 @@ pub struct Entity(pub(crate) Inner);
 pub(crate) enum Inner {
     /// No trace.
     Nothing,
+    /// No trace, on purpose: nothing is missed here.
+    Detached,
     /// Part of a trace of which nothing is recorded.
     Unsampled(Unsampled),
     Recorded(Arc<Trace>, Key),
@@ -66,6 +68,8 @@ pub(crate) struct Unsampled {
 impl Entity {
     /// The entity that stands for no trace.
     pub(crate) const NOTHING: Self = Self(Inner::Nothing);
+    /// As that, for work that left its trace.
+    pub(crate) const DETACHED: Self = Self(Inner::Detached);
 
     /// Whether what is written here can reach a document.
     pub fn is_recorded(&self) -> bool {
@@ -74,13 +78,13 @@ impl Entity {
 
     /// Whether this stands for no trace at all.
     pub fn is_nothing(&self) -> bool {
-        matches!(self.0, Inner::Nothing)
+        matches!(self.0, Inner::Nothing | Inner::Detached)
     }
 
     /// What it was begun from, if there is anything.
     pub(crate) fn core(&self) -> Option<&Arc<Core>> {
         match &self.0 {
-            Inner::Nothing => None,
+            Inner::Nothing | Inner::Detached => None,
             Inner::Unsampled(unsampled) => unsampled.core.as_ref(),
             Inner::Recorded(trace, _) => Some(&trace.core),
         }
@@ -90,10 +94,17 @@ impl Entity {
         matches!(&self.0, Inner::Unsampled(unsampled) if unsampled.suppressed)
     }
 
+    /// Whether a subsegment that was named here begins below `around` instead,
+    /// which is current at its first poll.
+    pub(crate) fn yields_to(&self, around: &Self) -> bool {
+        let lost = matches!(around.0, Inner::Nothing);
+        around.is_suppressed() || (self.is_nothing() && !lost)
+    }
+
     /// The trace this belongs to; real for unsampled work too.
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
-            Inner::Nothing => None,
+            Inner::Nothing | Inner::Detached => None,
             Inner::Unsampled(unsampled) => unsampled.header.root(),
             Inner::Recorded(trace, _) => Some(trace.trace_id),
         }
@@ -103,7 +114,7 @@ impl Entity {
     /// segment bears that segment's id.
     pub fn id(&self) -> Option<SegmentId> {
         match &self.0 {
-            Inner::Nothing => None,
+            Inner::Nothing | Inner::Detached => None,
             Inner::Unsampled(unsampled) => unsampled.header.parent(),
             Inner::Recorded(_, key) => Some(key.id),
         }
@@ -128,7 +139,7 @@ impl Entity {
     /// ```
     pub fn header(&self) -> TraceHeader {
         match &self.0 {
-            Inner::Nothing => TraceHeader::default(),
+            Inner::Nothing | Inner::Detached => TraceHeader::default(),
             Inner::Unsampled(unsampled) => unsampled.header.clone(),
             Inner::Recorded(trace, key) => TraceHeader::from_carried(
                 trace.trace_id,

@@ -74,6 +74,7 @@ impl<'a> SubsegmentBuilder<'a> {
                 context::missing(self.name);
                 Inner::Nothing
             }
+            Inner::Detached => Inner::Detached,
             Inner::Unsampled(unsampled) => {
                 if let Some(core) = &unsampled.core {
                     core.common.ledger.begin_unsampled();
