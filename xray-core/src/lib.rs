@@ -113,6 +113,7 @@ mod logs;
 pub mod test_util;
 
 pub use clock::{ManualClock, TimeSource};
+pub use closure::NotAFuture;
 pub use config::RecorderBuilder;
 pub use context::{ContextMissing, Entered, Scoped, context_missing, current, suppressed};
 pub use daemon_address::{DaemonAddress, ParseDaemonAddressError};

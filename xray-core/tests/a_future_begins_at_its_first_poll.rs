@@ -116,6 +116,7 @@ fn a_future_that_is_never_polled_leaves_no_trace() {
     segment.run(|| {
         drop(load("ann").subsegment("fallback"));
         drop(load("ann").try_subsegment("fallback").cancel_ok());
+        drop(current().in_subsegment_async("fallback", async |_| ()));
         drop(async move { drop(notes) }.subsegment("fallback"));
     });
     segment.close();
@@ -196,11 +197,12 @@ fn an_empty_handle_is_never_made_current() {
     assert_eq!(current().id(), segment.id());
     lost().trace_fn(|_| assert_eq!(current().id(), segment.id()));
     // A closure gets what it is traced as, not what is current.
+    done(lost().trace_fn_async(async |of| assert!(of.is_nothing())));
     drop(entered);
     assert!(current().is_nothing());
     segment.close();
     recorder.expect(expect::segment("shop").annotation("user", "d").exact());
-    assert_eq!(context_missing(), before + 3);
+    assert_eq!(context_missing(), before + 4);
 }
 
 #[test]

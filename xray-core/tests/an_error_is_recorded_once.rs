@@ -149,6 +149,8 @@ fn a_dropped_future_was_cancelled_unless_that_is_fine() {
         ready(async {}.subsegment("done"));
         let fallible = std::future::pending::<Result<(), Failed>>();
         poll_and_drop(fallible.try_subsegment("fallible"));
+        let pending = async |_| std::future::pending::<()>().await;
+        poll_and_drop(xray_core::current().in_subsegment_async("closure", pending));
     });
     for child in &document.subsegments {
         let cancelled = !matches!(child.name.as_str(), "fine" | "done");
@@ -168,7 +170,7 @@ fn a_dropped_future_was_cancelled_unless_that_is_fine() {
         );
         assert!(child.end_time.is_some());
     }
-    assert_eq!(document.subsegments.len(), 4);
+    assert_eq!(document.subsegments.len(), 5);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn work() -> Entity {
     here.begin_subsegment("a").annotate("lost", true);
     here.in_subsegment("b", |b| b.run(|| current().begin_subsegment("c").close()));
     done(async { done(async {}.subsegment("e")) }.subsegment("d"));
+    done(here.in_subsegment_async("f", async |f| f.in_subsegment("g", |_| ())));
     // In another task or thread as well.
     let task = async { current().begin_subsegment("i").close() }.subsegment("h");
     std::thread::spawn(move || {

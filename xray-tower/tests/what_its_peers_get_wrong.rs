@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::Barrier;
 use tower::{Layer, ServiceExt, service_fn};
-use xray_core::{Always, Class, Loss, Recorder, RecorderBuilder, TraceExt};
+use xray_core::{Always, Class, Loss, Recorder, RecorderBuilder};
 use xray_local::Daemon;
 use xray_tower::{XRayClientLayer, XRayLayer};
 
@@ -130,7 +130,7 @@ async fn eight_calls_at_once_keep_apart() {
             let header = answer.into_body().collect().await.unwrap().to_bytes();
             String::from_utf8(header.into()).unwrap()
         };
-        segment.run(|| tokio::spawn(called.in_current()))
+        tokio::spawn(segment.scope(called))
     });
     let calls: Vec<_> = calls.collect();
     let mut headers = Vec::new();
