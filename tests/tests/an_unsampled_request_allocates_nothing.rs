@@ -12,9 +12,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
-use xray_core::{Always, Emitter, Never, Piece, Recorder, TraceHeader};
+use xray_core::{Always, Emitter, Never, Piece, Recorder, TraceExt, TraceHeader};
 
 struct Counting;
 
@@ -79,9 +81,19 @@ fn unsampled(recorder: &Recorder, header: &TraceHeader) {
         child.close();
     }
     segment.in_subsegment("closure", |_| ());
+    let long = "a name that is longer than the place that a future has for one";
+    run(async {}.subsegment(long));
+    run(segment.in_subsegment_async(long, async |_| ()));
     segment.http_response(xray_core::HttpResponse::new(200));
     drop(entered);
+    // Where it is written no trace is current, so that the name is kept.
+    run(segment.scope(async {}.subsegment("a name as others have it")));
     segment.close();
+}
+
+fn run(work: impl Future<Output = ()>) {
+    let polled = pin!(work).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_ready());
 }
 
 #[test]
@@ -103,7 +115,7 @@ fn an_unsampled_request_allocates_nothing() {
         });
         assert_eq!(count, 0, "{text}");
     }
-    assert_eq!(recorder.entities().unsampled, 12 * 303);
+    assert_eq!(recorder.entities().unsampled, 15 * 303);
 }
 
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use xray_core::{Recorder, TraceHeader, current, suppressed};
-use xray_tower::XRayLayer;
+use xray_core::{Recorder, TraceExt, TraceHeader, context_missing, current, suppressed};
+use xray_tower::{XRayClientLayer, XRayLayer};
 
 async fn exchange(recorder: &Recorder) -> Response<()> {
     let service = XRayLayer::new(recorder.clone()).layer(service_fn(hello));
@@ -85,6 +85,37 @@ async fn below_suppression_nothing_is_recorded() {
     let (recorder, capture) = Recorder::capture("shop");
     suppressed(exchange(&recorder)).await;
     none(&recorder, &capture);
+}
+
+/// Detached work tells nobody of the trace it left, and has its own where one
+/// begins.
+#[tokio::test]
+async fn detached_work_is_another_trace() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let missing = context_missing();
+    let segment = recorder.begin_segment("job");
+    let client = XRayClientLayer::new().layer(service_fn(async |request: Request<Plain>| {
+        assert!(!request.headers().contains_key("x-amzn-trace-id"));
+        current().in_subsegment("send", |_| ());
+        hello(request).await
+    }));
+    let server = XRayLayer::new(recorder.clone()).layer(service_fn(hello));
+    let work = async {
+        client.oneshot(get("http://stock.example/")).await.unwrap();
+        let response = server.oneshot(get("http://shop.example/")).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    };
+    segment.scope(work.detached()).await;
+    segment.close();
+    assert_eq!(context_missing(), missing);
+    let documents = capture.documents();
+    let names = documents.iter().map(|document| &document.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["shop", "job"]);
+    assert_ne!(documents[0].trace_id, documents[1].trace_id);
+    let none = documents
+        .iter()
+        .all(|document| document.subsegments.is_empty());
+    assert!(none, "{documents:?}");
 }
 
 /// It is current for the handler, and nowhere else.
