@@ -126,6 +126,29 @@ impl RecorderBuilder {
     /// `hook_panic`, as it may have been about to redact it, and harms nothing
     /// else. While there is none, nothing is paid for it.
     ///
+    /// The recorder holds its hooks, so a hook that holds the recorder, or a
+    /// handle of it, keeps both for ever, and the emission thread with them. Give
+    /// it a [`Weak`](std::sync::Weak) of something that the program owns:
+    ///
+    /// ```
+    /// # use std::sync::{Arc, OnceLock};
+    /// # use xray_core::{ConfigError, Keep, Recorder};
+    /// let own: Arc<OnceLock<Recorder>> = Arc::default();
+    /// let weak = Arc::downgrade(&own);
+    /// # let weak_of_all = weak.clone();
+    /// let recorder = Recorder::builder("shop").hook(move |document| {
+    ///     if let Some(recorder) = weak.upgrade().as_deref().and_then(OnceLock::get) {
+    ///         let lost: u64 = recorder.documents().lost.values().sum();
+    ///         document.annotations.insert("lost".into(), lost.into());
+    ///     }
+    ///     Keep::Send
+    /// });
+    /// own.set(recorder.build()?).expect("it is the only one");
+    /// # drop(own);
+    /// # assert!(weak_of_all.upgrade().is_none());
+    /// # Ok::<(), ConfigError>(())
+    /// ```
+    ///
     /// ```
     /// use xray_core::{Keep, Recorder};
     ///

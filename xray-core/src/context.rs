@@ -32,6 +32,10 @@ struct Stack {
 /// The entity that is current here. Where no trace is, it is one on which every
 /// method does nothing.
 ///
+/// Below a [facade](crate::Recorder::begin_facade) the handler itself has the
+/// facade current, which is sent by somebody else: what is written to it is
+/// lost. Write to a subsegment.
+///
 /// Clone it into whatever outlives this moment: it is the one way to carry a
 /// trace across threads and tasks.
 ///
@@ -55,7 +59,23 @@ pub fn current() -> Entity {
 }
 
 /// Runs a future of which, and below which, nothing is recorded; calls it makes
-/// carry `Sampled=0`, or the caller's header where the SDK is switched off. What this crate does on its own behalf runs in it.
+/// carry `Sampled=0`, or the caller's header where the SDK is switched off. This
+/// crate runs its own work in it.
+///
+/// A task that the future spawns runs outside of it and is recorded as ever. To
+/// suppress the task, spawn it suppressed:
+///
+/// ```
+/// # use std::task::{Context, Waker};
+/// # use xray_core::suppressed;
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// # let poll_the_rules = || async { recorder.begin_segment("rules").close() };
+/// # fn spawn(work: impl Future) {
+/// #     drop(std::pin::pin!(work).poll(&mut Context::from_waker(Waker::noop())));
+/// # }
+/// spawn(suppressed(poll_the_rules())); // not: suppressed(async { spawn(poll_the_rules()) })
+/// # assert!(capture.documents().is_empty());
+/// ```
 pub fn suppressed<F>(future: F) -> Scoped<F> {
     Scoped::new(suppressed_entity(), future)
 }
@@ -91,7 +111,8 @@ pub(crate) fn suppressed_entity() -> Entity {
     }))
 }
 
-/// What happens when a subsegment is begun where no trace is.
+/// What happens when a subsegment is begun where no trace is. Work that is
+/// [detached](crate::TraceExt::detached) misses none.
 ///
 /// One setting for the process, as such work belongs to no recorder:
 /// [`RecorderBuilder::context_missing`](crate::RecorderBuilder::context_missing),
@@ -147,7 +168,9 @@ pub fn context_missing() -> u64 {
     MISSING.load(Ordering::Relaxed)
 }
 
-/// Makes an entity current on its thread while it lives; see [`Entity::enter`].
+/// Makes an entity current on its thread while it lives; see [`Entity::enter`],
+/// also for the lints that find a guard held across an `.await` or dropped at
+/// once.
 ///
 /// Guards may be dropped out of order: each takes away what it put there.
 #[derive(Debug)]

@@ -179,14 +179,38 @@ impl Entity {
     }
 
     /// Makes this entity current on this thread until the guard is dropped, for
-    /// synchronous code. The guard is `!Send`: around an `.await` use
-    /// [`scope`](Self::scope).
+    /// synchronous code. Bind the guard to a name: `let _ = segment.enter()`
+    /// drops it at once, which the lint `let_underscore_drop` of rustc finds.
+    ///
+    /// Around an `.await` use [`scope`](Self::scope): a guard that is held across
+    /// one leaves the entity current for each task that the thread polls
+    /// meanwhile. A runtime of many threads refuses it, as the guard is `!Send`;
+    /// one of a single thread, such as that of `#[tokio::test]`, takes it. Clippy
+    /// finds it with this line in `clippy.toml`:
+    ///
+    /// ```toml
+    /// await-holding-invalid-types = ["xray_core::Entered"]
+    /// ```
+    ///
+    /// ```
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// let entered = segment.enter();
+    /// xray_core::current().annotate("user", "ann");
+    /// drop(entered);
+    /// # segment.close();
+    /// # assert_eq!(capture.documents()[0].annotations["user"], "ann");
+    /// ```
     pub fn enter(&self) -> Entered<'_> {
         Entered::new(self)
     }
 
     /// Makes this entity current whenever the future (or stream) is polled, on
     /// whatever thread that happens, and while it is dropped.
+    ///
+    /// A future that polls tasks of others, such as `LocalSet::run_until`, has
+    /// them all recorded here. Scope each task instead:
+    /// `local_set.spawn_local(segment.scope(work()))`.
     pub fn scope<F>(&self, inner: F) -> Scoped<F> {
         Scoped::new(self.clone(), inner)
     }

@@ -145,7 +145,10 @@ impl Piece {
     }
 
     /// The documents as the lenient model, each subtree whole, whatever its
-    /// size. Books nothing.
+    /// size: to look at. No hook sees them, and nothing is counted: a piece that
+    /// is dropped then loses its documents as
+    /// [`Loss::Discarded`](crate::Loss::Discarded). To send them use
+    /// [`send_documents`](Self::send_documents), which runs the hooks and counts.
     pub fn to_documents(&self) -> Vec<Document> {
         crate::document::convert::documents(self)
     }

@@ -81,6 +81,10 @@ impl Recorder {
 
     /// Begins the segment of a trace that starts here; short for
     /// `.segment(name).begin()`.
+    ///
+    /// Bind it to a name: `let _ = recorder.begin_segment(..)` closes it at once.
+    /// The lint `let_underscore_drop` of rustc finds that, `unused_must_use` does
+    /// not.
     pub fn begin_segment(&self, name: &str) -> Segment {
         self.segment(name).begin()
     }
@@ -97,6 +101,30 @@ impl Recorder {
     /// Nothing is recorded unless the header holds Root, Parent and
     /// `Sampled=1`. Otherwise it is passed on as it came: with Root alone
     /// (Lambda's PassThrough) whoever is called may decide.
+    ///
+    /// What is written to the facade itself is lost, and not counted: its
+    /// document is another's. So is what X-Ray keeps on segments alone, wherever
+    /// it is written: [`set_user`](crate::Entity::set_user),
+    /// [`link`](crate::Entity::link) and the like. Run the handler as a
+    /// subsegment, on which [`current`](crate::current) and
+    /// [`Entity::segment`](crate::Entity::segment) write then:
+    ///
+    /// ```
+    /// # use std::task::{Context, Waker};
+    /// # use xray_core::{Recorder, TraceExt, TraceHeader, current};
+    /// # let (recorder, capture) = Recorder::capture("shop");
+    /// # let text = "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1";
+    /// # let header = TraceHeader::parse(text);
+    /// async fn handler() {
+    ///     current().annotate("tenant", "t-42");
+    /// }
+    ///
+    /// let facade = recorder.begin_facade(&header);
+    /// let handled = facade.scope(handler().subsegment("handler"));
+    /// # assert!(std::pin::pin!(handled).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    /// # facade.close();
+    /// # assert_eq!(capture.documents()[0].annotations["tenant"], "t-42");
+    /// ```
     pub fn begin_facade(&self, header: &TraceHeader) -> Segment {
         self.0.facade(header)
     }
@@ -161,7 +189,8 @@ impl Recorder {
     }
 
     /// Every trace that has something open in this process, as a document with
-    /// the open parts in progress. Nothing is sent and nothing changes.
+    /// the open parts in progress. Nothing is sent, counted or changed, and no
+    /// hook sees the documents: what hooks would redact stands in them.
     pub fn snapshot(&self) -> Vec<Document> {
         let pieces = self.here().live.traces().into_iter();
         let pieces = pieces.filter_map(|trace| trace.snapshot());
@@ -189,7 +218,8 @@ impl Recorder {
 
     /// Waits until everything closed before this call was sent or lost, at most
     /// for `timeout`. Await the result on any executor, or
-    /// [`wait`](Flush::wait) for it on a thread.
+    /// [`wait`](Flush::wait) for it on a thread. `let _ = recorder.flush(..)`
+    /// waits for nothing, which clippy finds (`let_underscore_future`).
     pub fn flush(&self, timeout: Duration) -> Flush {
         self.here().flush(timeout)
     }
