@@ -9,7 +9,7 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use crate::context::{Scoped, current, suppression};
-use crate::entity::{Class, Entity};
+use crate::entity::{Class, Entity, Inner};
 use crate::handle::Subsegment;
 use crate::limits;
 use crate::record::{AnyError, floor_char_boundary};
@@ -303,9 +303,9 @@ impl Name {
 
     /// Below an entity that records nothing no name is needed.
     fn kept(below: &Entity, name: &str) -> Self {
-        let name = match below.is_recorded() || below.is_nothing() {
-            true => &name[..floor_char_boundary(name, Self::LONG)],
-            false => "",
+        let name = match below.0 {
+            Inner::Unsampled(_) => "",
+            _ => &name[..floor_char_boundary(name, Self::LONG)],
         };
         let mut short = [0; Self::SHORT];
         match short.get_mut(..name.len()) {

@@ -15,15 +15,28 @@
 //!     Ok(user.len())
 //! }
 //!
-//! # fn main() -> Result<(), xray_core::ConfigError> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let done = async {
-//! # let recorder = Recorder::builder("shop").build()?;
+//! let recorder = Recorder::builder("shop").build()?;
+//! # let (recorder, capture) = Recorder::capture("shop");
 //! let segment = recorder.begin_segment("nightly job");
-//! let loaded = segment.scope(load("ann").try_subsegment("load")).await;
+//! let loaded = segment.scope(load("ann").try_subsegment("load")).await?;
 //! segment.close();
 //! recorder.flush(Duration::from_secs(1)).await;
-//! # drop(loaded); Ok::<(), xray_core::ConfigError>(()) };
-//! # drop(done); Ok(()) }
+//! # assert_eq!(loaded, 3);
+//! # let documents = capture.documents();
+//! # assert_eq!((documents.len(), documents[0].subsegments.len()), (1, 1));
+//! # let load = &documents[0].subsegments[0];
+//! # assert_eq!((&*load.name, load.fault), ("load", false));
+//! # assert_eq!(load.annotations["user"], "ann");
+//! # assert_eq!(xray_core::context_missing(), 0);
+//! # Ok(()) };
+//! # let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+//! # match std::pin::pin!(done).poll(&mut cx) {
+//! #     std::task::Poll::Ready(done) => done,
+//! #     std::task::Poll::Pending => panic!("nothing is waited for"),
+//! # }
+//! # }
 //! ```
 //!
 //! Servers and clients over HTTP are traced by `xray-tower`, with a layer each.
@@ -52,6 +65,13 @@
 //! executor. What is spawned takes it along by [`TraceExt::in_current`]; a
 //! thread, or `spawn_blocking`, by a clone of [`current`] and [`Entity::run`]
 //! there. [`TraceExt::detached`] leaves it behind.
+//!
+//! | the work is | as a subsegment | with an entity current |
+//! |---|---|---|
+//! | a future | [`TraceExt::subsegment`], [`TraceExt::try_subsegment`] | [`Entity::scope`], [`TraceExt::in_current`] |
+//! | a closure | [`Entity::in_subsegment`], [`Entity::try_in_subsegment`] | [`Entity::run`], [`Entity::enter`] |
+//! | an async closure | [`Entity::in_subsegment_async`], [`Entity::try_in_subsegment_async`] | [`Entity::run_async`] |
+//! | a function | the attribute `#[subsegment]`, feature `macros` | |
 //!
 //! # Features
 //!

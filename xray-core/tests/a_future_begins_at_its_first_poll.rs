@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use xray_core::test_util::{TestRecorder, expect};
-use xray_core::{Entity, TraceExt, context_missing, current, suppressed};
+use xray_core::{Entity, TraceExt, TraceHeader, context_missing, current, suppressed};
 
 /// What is missing is counted for the process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -214,6 +214,18 @@ fn what_is_suppressed_where_it_is_polled_stays_so() {
     drop(entered);
     segment.close();
     recorder.expect(expect::segment("shop").exact());
+}
+
+#[test]
+fn below_a_facade_it_has_its_name() {
+    let recorder = TestRecorder::new("shop");
+    let text = "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1";
+    let header = TraceHeader::parse(text);
+    let facade = recorder.begin_facade(&header);
+    done(facade.run_async(|| load("ann").subsegment("handler"))).unwrap();
+    facade.close();
+    let handler = expect::subsegment("handler").annotation("user", "ann");
+    recorder.expect(handler.continues(&header).exact());
 }
 
 #[test]
