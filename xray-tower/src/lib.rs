@@ -9,7 +9,7 @@
 //!
 //! # An axum server
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //!
 //! use axum::{Router, routing::get};
@@ -17,11 +17,21 @@
 //! use xray_core::Recorder;
 //! use xray_tower::XRayLayer;
 //!
-//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let recorder = Recorder::builder("shop").build()?;
+//! # let (recorder, capture) = Recorder::capture("shop");
 //! let app = Router::new()
 //!     .route("/orders/{id}", get(async || "7 roses"))
 //!     .layer(XRayLayer::new(recorder.clone()).skip_path("/health"));
+//! # for path in ["/orders/7", "/health"] {
+//! #     let request = http::Request::get(path).body(axum::body::Body::empty())?;
+//! #     let response = tower::ServiceExt::oneshot(app.clone(), request).await?;
+//! #     http_body_util::BodyExt::collect(response.into_body()).await?;
+//! # }
+//! # let [document] = &capture.documents()[..] else { panic!("one of both is skipped") };
+//! # assert_eq!((&*document.name, &document.annotations["route"]), ("shop", &"/orders/{id}".into()));
+//! # if capture.documents().len() == 1 { return Ok(()) } // no port is taken
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! axum::serve(listener, app).with_graceful_shutdown(told_to_end()).await?;
 //! recorder.shutdown(Duration::from_secs(2)).await;
