@@ -132,7 +132,8 @@ mod options;
 ///
 /// The subsegment begins when the function's future is first polled, as its
 /// body does: what is current then is its parent, so a future that is spawned
-/// needs `TraceExt::in_current`. It ends with the
+/// needs `TraceExt::in_current`. (At its call an `async fn` runs nothing, so
+/// that it cannot see what is current there; `work().subsegment("work")` does.) It ends with the
 /// body. Dropped before that it is an error of type `Cancelled`; a future that
 /// was never polled leaves nothing. The future is `Send` if it was without the
 /// attribute.
