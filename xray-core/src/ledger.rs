@@ -98,7 +98,10 @@ impl fmt::Display for Loss {
 pub(crate) struct Ledger {
     begun: Counter,
     written: Counter,
+    /// Unsampled from their beginning on, and not in `begun`.
     unsampled: Counter,
+    /// Begun, and thrown away with their unsampled root.
+    discarded: Counter,
     dropped: [Counter; Loss::ALL.len()],
     created: Counter,
     sent: Counter,
@@ -106,6 +109,7 @@ pub(crate) struct Ledger {
     queued: Counter,
     trimmed: Counter,
     callback_panics: Counter,
+    refused_late: Counter,
 }
 
 impl Ledger {
@@ -120,8 +124,7 @@ impl Ledger {
 
     /// Entities that were recorded, then thrown away with their unsampled root.
     pub(crate) fn discard_unsampled(&self, entities: u64) {
-        self.unsampled.add(entities);
-        self.begun.subtract(entities); // `entities()` counts unsampled ones as begun
+        self.discarded.add(entities);
     }
 
     pub(crate) fn drop_entities(&self, reason: Loss, entities: u64) {
@@ -131,12 +134,6 @@ impl Ledger {
     pub(crate) fn create_documents(&self, documents: u64) {
         self.created.add(documents);
         self.queued.add(documents);
-    }
-
-    /// Documents that are not needed after all.
-    pub(crate) fn withdraw_documents(&self, documents: u64) {
-        self.created.subtract(documents);
-        self.queued.subtract(documents);
     }
 
     /// Books documents with the entities in them.
@@ -164,10 +161,11 @@ impl Ledger {
         }
     }
 
-    /// Documents that were booked as sent were refused, as was heard too late.
-    pub(crate) fn refuse_sent(&self, documents: u64) {
-        self.sent.subtract(documents);
-        self.lost[Loss::Refused as usize].add(documents);
+    /// Documents that are booked as sent were refused at `daemon`.
+    pub(crate) fn refuse_late(&self, documents: u64, daemon: &str) {
+        self.refused_late.add(documents);
+        let text = format_args!("documents refused by {daemon} after they were sent: {documents}");
+        report(Report::RefusedLate, &text);
     }
 
     pub(crate) fn trim(&self, values: u64) {
@@ -188,13 +186,14 @@ impl Ledger {
         // never falls below zero while others record.
         let written = self.written.sum();
         let dropped = by_reason(&self.dropped);
+        let discarded = self.discarded.sum();
         let begun = self.begun.sum();
         let unsampled = self.unsampled.sum();
-        let gone = written + dropped.values().sum::<u64>();
+        let gone = written + discarded + dropped.values().sum::<u64>();
         Entities {
             begun: begun + unsampled,
             written,
-            unsampled,
+            unsampled: unsampled + discarded,
             dropped,
             open: begun.saturating_sub(gone),
         }
@@ -222,6 +221,7 @@ impl Ledger {
         Events {
             trimmed: self.trimmed.sum(),
             callback_panics: self.callback_panics.sum(),
+            refused_late: self.refused_late.sum(),
         }
     }
 }
@@ -263,9 +263,11 @@ impl Entities {
 #[non_exhaustive]
 pub struct Documents {
     /// All documents ever made; a finished piece of a trace that has not been
-    /// packed yet counts as one.
+    /// packed yet counts as one. A document in progress counts from the moment
+    /// it is sent or lost, as it is withdrawn when its trace is finished first.
     pub created: u64,
-    /// Those the operating system accepted. It cannot tell what became of them.
+    /// Those the operating system accepted. It cannot tell what became of them;
+    /// see [`Events::refused_late`].
     pub sent: u64,
     /// Those that will never be sent, by reason.
     pub lost: BTreeMap<Loss, u64>,
@@ -304,7 +306,14 @@ impl Documents {
     }
 }
 
-/// Events that lose nothing and are worth watching.
+/// Events that are worth watching and in no ledger.
+///
+/// ```
+/// let (recorder, _capture) = xray_core::Recorder::capture("shop");
+/// recorder.begin_segment("shop").close();
+/// let events = recorder.events();
+/// assert_eq!((events.trimmed, events.callback_panics, events.refused_late), (0, 0, 0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Events {
@@ -313,6 +322,11 @@ pub struct Events {
     pub trimmed: u64,
     /// Panics of a sampler or another callback, caught.
     pub callback_panics: u64,
+    /// Documents that count as sent, and that the daemon's host refused
+    /// afterwards: over a network a refusal arrives after the call that sent
+    /// them, with the next one. Over loopback it arrives in time, and this stays
+    /// zero.
+    pub refused_late: u64,
 }
 
 fn by_reason(counters: &[Counter; Loss::ALL.len()]) -> BTreeMap<Loss, u64> {

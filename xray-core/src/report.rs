@@ -17,6 +17,7 @@ pub(crate) enum Report {
     Environment,
     Lost,
     Refused,
+    RefusedLate,
     Resolve,
 }
 

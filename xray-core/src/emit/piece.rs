@@ -21,7 +21,8 @@ pub struct Piece {
     pub(crate) common: Arc<Common>,
     pub(crate) head: PieceHead,
     pub(crate) record: Record,
-    /// Documents created and neither sent nor lost.
+    /// Documents to come, neither sent nor lost. They are booked as created;
+    /// those in progress only together with what becomes of them.
     undecided: u64,
     /// Entities neither written nor dropped.
     unwritten: u64,
@@ -81,7 +82,6 @@ impl Piece {
         record: Record,
         trace: &Arc<Trace>,
     ) -> Self {
-        common.ledger.create_documents(1);
         let mut piece = Self::snapshot(common, head, record);
         piece.undecided = 1;
         piece.purpose = Purpose::InProgress(Arc::downgrade(trace));
@@ -175,27 +175,32 @@ impl Piece {
             return;
         };
         let open = trace.upgrade().map(|trace| trace.open_ids());
+        let is_open = |id| open.as_ref().is_some_and(|open| open.contains(id));
         let mut is_empty = true;
         for node in &mut self.record.nodes {
-            if open.as_ref().is_some_and(|open| open.contains(&node.id)) {
+            // What is gone was sent before.
+            if node.state != State::Gone && is_open(&node.id) {
                 is_empty = false;
             } else {
                 node.state = State::Gone;
             }
         }
         if is_empty {
-            let undecided = std::mem::take(&mut self.undecided);
-            self.common.ledger.withdraw_documents(undecided);
+            self.undecided = 0;
         }
     }
 
-    /// Books that this many documents are to come: more than was thought are
-    /// created, fewer are lost, as their entities were too large.
+    /// Learns how many documents are to come. Fewer than was thought are lost, as
+    /// their entities were too large; of those in progress only the last.
     pub(crate) fn expect(&mut self, documents: u64) {
-        let ledger = &self.common.ledger;
-        ledger.create_documents(documents.saturating_sub(self.undecided));
-        let too_many = self.undecided.saturating_sub(documents);
-        ledger.lose(Loss::TooLarge, too_many, 0);
+        if self.is_finished() {
+            let ledger = &self.common.ledger;
+            ledger.create_documents(documents.saturating_sub(self.undecided));
+            let too_many = self.undecided.saturating_sub(documents);
+            ledger.lose(Loss::TooLarge, too_many, 0);
+        } else if documents == 0 {
+            self.lose(Loss::TooLarge);
+        }
         self.undecided = documents;
     }
 
@@ -204,6 +209,13 @@ impl Piece {
     pub(crate) fn hand_over(&mut self, entities: u64) -> u64 {
         self.undecided -= 1;
         self.hand_over_entities(entities)
+    }
+
+    /// Books documents in progress as created, now that they are decided.
+    fn create_shown(&self, documents: u64) {
+        if !self.is_finished() && documents > 0 {
+            self.common.ledger.create_documents(documents);
+        }
     }
 
     fn hand_over_entities(&mut self, entities: u64) -> u64 {
@@ -217,12 +229,14 @@ impl Piece {
     /// Books one document with its entities.
     pub(crate) fn decide(&mut self, entities: u64, verdict: Result<(), Loss>) {
         let entities = self.hand_over(entities);
+        self.create_shown(1);
         self.common.ledger.decide(1, entities, verdict);
     }
 
     /// Books everything that is left as lost.
     pub(crate) fn lose(&mut self, reason: Loss) {
         let documents = std::mem::take(&mut self.undecided);
+        self.create_shown(documents);
         let entities = self.hand_over_entities(self.unwritten);
         self.common.ledger.lose(reason, documents, entities);
     }

@@ -178,7 +178,7 @@ impl Recorder {
         documents
     }
 
-    /// Events that lost nothing.
+    /// Events that are worth watching and in no ledger.
     pub fn events(&self) -> Events {
         self.here().common.ledger.events()
     }

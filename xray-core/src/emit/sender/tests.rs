@@ -1,0 +1,267 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use super::*;
+use crate::Recorder;
+use crate::document::Document;
+use crate::emit::{Emitter, Pace};
+use crate::sampling::Always;
+
+/// The largest datagram of macOS.
+const TAKES: usize = 9_216;
+
+/// Keeps pieces as they cross the queue.
+#[derive(Debug, Clone, Default)]
+struct Keep(Arc<std::sync::Mutex<Vec<Piece>>>);
+
+impl Emitter for Keep {
+    fn emit(&self, piece: Piece) {
+        self.0.lock().unwrap().push(piece);
+    }
+}
+
+/// The pieces that leave a recorder, each when its segment closes.
+fn pieces(record: impl FnOnce(&Recorder)) -> (Recorder, Vec<Piece>) {
+    let kept = Keep::default();
+    let recorder = Recorder::builder("test")
+        .ignore_environment()
+        .sampler(Always)
+        .emitter(kept.clone())
+        .build()
+        .unwrap();
+    record(&recorder);
+    let pieces = std::mem::take(&mut *kept.0.lock().unwrap());
+    (recorder, pieces)
+}
+
+/// Pieces of so many bytes of metadata each.
+fn sized<const N: usize>(sizes: [usize; N]) -> (Recorder, Vec<Piece>) {
+    pieces(|recorder| {
+        for size in sizes {
+            let segment = recorder.begin_segment("shop");
+            segment.metadata("m", "m".repeat(size));
+        }
+    })
+}
+
+fn listen() -> (UdpSocket, Sender) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let timeout = Some(Duration::from_secs(10));
+    socket.set_read_timeout(timeout).unwrap();
+    let address = socket.local_addr().unwrap().into();
+    let sender = Sender::new(&address, Resolver::default(), limits::DOCUMENT_BYTES);
+    (socket, sender)
+}
+
+/// A bundle that is more than one call takes, and a socket that was sent the
+/// first of it, so that it is known whether it takes many at all.
+fn overfull() -> (UdpSocket, Sender, Recorder, Outbox) {
+    let (socket, sender) = listen();
+    let (recorder, pieces) = sized([8_000; 9]);
+    let mut outbox = Outbox::default();
+    let Outbox { packer, bundle } = &mut outbox;
+    for mut piece in pieces {
+        packer.plan(&mut piece, limits::DOCUMENT_BYTES);
+        let packed = packer.next(&piece).unwrap();
+        let entities = piece.hand_over(packed.entities);
+        bundle.push(&piece.common, packed.datagram, entities);
+        bundle.end_piece();
+    }
+    let first = Load::One(bundle.first().unwrap());
+    sender.udp.lock().send(first);
+    (socket, sender, recorder, outbox)
+}
+
+/// The next datagram's length, and the document it holds.
+fn receive(socket: &UdpSocket) -> (usize, Document) {
+    let mut datagram = vec![0; 65_536];
+    let bytes = socket.recv(&mut datagram).unwrap();
+    let line = datagram.iter().position(|byte| *byte == b'\n').unwrap();
+    let document = Document::from_json(&datagram[line + 1..bytes]);
+    (bytes, document.unwrap())
+}
+
+/// The lengths of so many datagrams.
+fn received(socket: &UdpSocket, count: usize) -> Vec<usize> {
+    (0..count).map(|_| receive(socket).0).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn small_documents_leave_together_and_arrive_apart() {
+    let (socket, sender) = listen();
+    let sizes = [500, 500, 520, 560, 7_000, 540, 20_000, 530, 510];
+    let (recorder, pieces) = sized(sizes);
+    let mut outbox = Outbox::default();
+    for piece in pieces {
+        sender.send(&mut outbox, piece, &mut Waits::Never);
+    }
+    assert_eq!(recorder.documents().queued, 2, "the last two wait");
+    sender.send_bundle(&mut outbox, &mut Waits::Never);
+    let bytes = received(&socket, sizes.len());
+    let mut expected = sizes.map(|size| size + bytes[0] - 500);
+    // The first goes alone, as nothing is known of the socket; then three
+    // together, whose last is the longest. The last two need no blanks.
+    (expected[1], expected[2]) = (expected[3], expected[3]);
+    assert_eq!(bytes, expected);
+    assert_eq!(recorder.documents().sent, sizes.len() as u64);
+    assert_eq!(recorder.entities().written, sizes.len() as u64);
+}
+
+/// The kernel refuses what is larger than a datagram may be.
+#[test]
+fn what_cannot_leave_together_leaves_one_by_one() {
+    let (socket, sender, recorder, mut outbox) = overfull();
+    assert_eq!(sender.udp.lock().joins(), cfg!(target_os = "linux"));
+    sender.send_bundle(&mut outbox, &mut Waits::Never);
+    assert!(!sender.udp.lock().joins());
+    let bytes = received(&socket, 10);
+    assert_eq!(bytes, [bytes[0]; 10]);
+    assert_eq!(recorder.documents().sent, 9);
+    assert_eq!(recorder.entities().written, 9);
+}
+
+/// Pieces that were sent used to count as left with the others.
+#[test]
+fn what_is_left_of_a_bundle_is_what_was_not_sent() {
+    let (socket, sender, recorder, mut outbox) = overfull();
+    // Too many for one call, at 120 kB a second: together, then one by one.
+    let mut bucket = Bucket::new(Pace::new(120_000, 12_500));
+    let (queue, mut progress) = (Queue::new(9, 1 << 20), Progress::default());
+    queue.close(Instant::now() + Duration::from_millis(1_000));
+    let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+    sender.send_bundle(&mut outbox, &mut waits);
+    let books = recorder.documents();
+    let lost = books.lost[&Loss::Shutdown];
+    assert!(books.is_balanced() && books.sent > 0, "{books:?}");
+    received(&socket, 1 + books.sent as usize);
+    let told = format!("{progress:?}");
+    assert!(told.contains(&format!(" left: {lost},")), "{told}");
+}
+
+#[test]
+fn what_is_refused_together_is_lost_together() {
+    let (socket, sender) = listen();
+    let (recorder, pieces) = sized([500; 5]);
+    let mut outbox = Outbox::default();
+    for (number, piece) in pieces.into_iter().enumerate() {
+        sender.send(&mut outbox, piece, &mut Waits::Never);
+        if number == 0 {
+            received(&socket, 1);
+        }
+    }
+    drop(socket);
+    sender.send_bundle(&mut outbox, &mut Waits::Never);
+    let books = recorder.documents();
+    assert_eq!((books.sent, books.lost[&Loss::Refused]), (1, 4));
+    assert!(books.is_balanced() && recorder.entities().is_balanced());
+}
+
+/// What is packed again used to be counted again.
+#[test]
+fn a_value_is_counted_as_trimmed_once_however_often_it_is_packed() {
+    let (recorder, mut pieces) = pieces(|recorder| {
+        let segment = recorder.begin_segment("shop");
+        segment.metadata("too large for the limit", "m".repeat(60_000));
+        segment.metadata("too large for this network", "m".repeat(20_000));
+        for _ in 0..4 {
+            let child = segment.begin_subsegment("part");
+            child.metadata("fits", "m".repeat(2_000));
+        }
+    });
+    let (_socket, sender) = listen();
+    sender.udp.lock().takes = TAKES;
+    let piece = pieces.pop().unwrap();
+    sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
+    assert!(sender.limit.load(Ordering::Relaxed) < limits::DOCUMENT_BYTES);
+    assert_eq!(recorder.events().trimmed, 2);
+    assert_eq!(recorder.entities().written, 5);
+    assert!(recorder.documents().is_balanced());
+}
+
+/// T-14.
+#[test]
+fn a_network_that_takes_less_gets_smaller_documents_and_loses_none() {
+    let mut tree = BTreeMap::new();
+    let (recorder, pieces) = pieces(|recorder| {
+        for size in [100, 400] {
+            let segment = recorder.begin_segment("shop");
+            let id = |entity: &crate::Entity| entity.id().unwrap().to_string();
+            tree.insert(id(&segment), None);
+            for _ in 0..60 {
+                let child = segment.begin_subsegment("part");
+                tree.insert(id(&child), Some(id(&segment)));
+                child.metadata("m", "m".repeat(size));
+                child.in_subsegment("inner", |inner| {
+                    tree.insert(id(inner), Some(id(&child)));
+                });
+            }
+        }
+    });
+    let (socket, sender) = listen();
+    sender.udp.lock().takes = TAKES;
+    let mut outbox = Outbox::default();
+    let mut seen = BTreeSet::new();
+    let mut adapted = None;
+    for piece in pieces {
+        let before = recorder.documents().sent;
+        // Inline: what does not go at once is lost.
+        sender.send(&mut outbox, piece, &mut Waits::Never);
+        // Found out with the first datagram, and never again.
+        let limit = sender.limit.load(Ordering::Relaxed);
+        assert_eq!(*adapted.get_or_insert(limit), limit);
+        for _ in before..recorder.documents().sent {
+            let (bytes, document) = receive(&socket);
+            assert!(bytes <= TAKES, "{bytes}");
+            let mut nested = vec![(document.parent_id.clone(), &document)];
+            while let Some((parent, part)) = nested.pop() {
+                assert_eq!(tree.get(&part.id), Some(&parent));
+                assert!(seen.insert(part.id.clone()), "{} twice", part.id);
+                let inner = part.subsegments.iter();
+                nested.extend(inner.map(|inner| (Some(part.id.clone()), inner)));
+            }
+        }
+    }
+    assert_eq!(seen.len(), tree.len());
+    assert!(
+        (TAKES / 2..=TAKES).contains(&adapted.unwrap()),
+        "{adapted:?}"
+    );
+    let documents = recorder.documents();
+    assert!(documents.is_balanced(), "{documents:?}");
+    assert_eq!((documents.lost.len(), documents.queued), (0, 0));
+    assert_eq!(recorder.events().trimmed, 0);
+    assert_eq!(recorder.entities().written, tree.len() as u64);
+}
+
+/// What was sent before an in-progress piece is planned again stays open, and
+/// used to stand for what is left.
+#[test]
+fn what_closed_before_it_is_packed_again_is_no_loss() {
+    let child = Arc::<std::sync::Mutex<Option<crate::Subsegment>>>::default();
+    let of_hook = child.clone();
+    let closes = move |document: &mut Document| {
+        if document.name == "child" {
+            drop(of_hook.lock().unwrap().take());
+        }
+        crate::Keep::Send
+    };
+    let kept = Keep::default();
+    let builder = Recorder::builder("test").ignore_environment();
+    let builder = builder.sampler(Always).emitter(kept.clone());
+    let recorder = builder.hook(closes).build().unwrap();
+    let segment = recorder.begin_segment("shop");
+    segment.metadata("m", "m".repeat(40_000));
+    let large = segment.begin_subsegment("child");
+    large.metadata("m", "m".repeat(50_000));
+    *child.lock().unwrap() = Some(large);
+    recorder.show_open(Duration::ZERO);
+    let (_socket, sender) = listen();
+    sender.udp.lock().takes = 45_000;
+    let piece = kept.0.lock().unwrap().pop().unwrap();
+    sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
+    let documents = recorder.documents();
+    assert_eq!((documents.created, documents.sent), (1, 1), "{documents:?}");
+    assert_eq!(documents.lost, BTreeMap::new());
+}
