@@ -9,8 +9,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use xray_core::{Always, DaemonAddress, Flush, Flushed, Recorder};
-use xray_tests::{Daemon, balance, nobody};
+use xray_core::{Always, DaemonAddress, Flush, Flushed, Pace, Recorder};
+use xray_tests::{Daemon, balance, nobody, sends_to};
 
 const TIME: Duration = Duration::from_millis(300);
 const DOCUMENTS: u64 = 5;
@@ -109,4 +109,27 @@ fn a_flush_that_was_polled_can_still_be_waited_for() {
             std::task::Poll::Pending => flush.wait(),
         }
     });
+}
+
+/// What left behind a document used to count for it.
+#[test]
+fn what_leaves_later_finishes_nothing_before_it() {
+    let daemon = Daemon::start().unwrap();
+    // So slow that all of it is closed before the first may be sent.
+    let recorder = sends_to(daemon.address().unwrap())
+        .pace(Pace::new(2_000, 1))
+        .build()
+        .unwrap();
+    let shown = recorder.begin_segment("shown");
+    recorder.begin_segment("first").close();
+    recorder.begin_segment("second").close();
+    let flush = recorder.flush(Duration::from_secs(20));
+    recorder.show_open(Duration::ZERO);
+    shown.close();
+    assert!(flush.wait().is_complete());
+    let sent = recorder.documents().sent;
+    assert!(sent >= 2, "{sent} of the two before the flush");
+    assert!(recorder.flush(Duration::from_secs(20)).wait().is_complete());
+    assert_eq!(recorder.documents().sent, 3);
+    balance(&recorder);
 }

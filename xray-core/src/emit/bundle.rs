@@ -34,8 +34,16 @@ pub(super) struct Bundle {
 struct Part {
     end: usize,
     entities: u64,
-    /// The last document of its piece.
-    is_last: bool,
+    /// What is done with when this one is.
+    done: Pieces,
+}
+
+/// Pieces that are done with.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pieces {
+    pub(super) count: u64,
+    /// Of these, those lost because the time was over.
+    pub(super) late: u64,
 }
 
 impl Bundle {
@@ -72,14 +80,16 @@ impl Bundle {
         self.parts.push(Part {
             end: self.bytes.len(),
             entities,
-            is_last: false,
+            done: Pieces::default(),
         });
     }
 
-    /// The piece of the datagram that was added last has no more.
-    pub(super) fn end_piece(&mut self) {
+    /// One more piece is done with as soon as all that are left are: those wait
+    /// here, and whoever flushes waits for pieces in their order.
+    pub(super) fn end_piece(&mut self, in_time: bool) {
         if let Some(part) = self.parts.last_mut() {
-            part.is_last = true;
+            part.done.count += 1;
+            part.done.late += u64::from(!in_time);
         }
     }
 
@@ -101,12 +111,15 @@ impl Bundle {
         pace::kernel_bytes(self.longest(), self.len())
     }
 
-    /// Books the first `count` that are left, and tells how many pieces are done
+    /// Books the first `count` that are left, and tells which pieces are done
     /// with. Makes room for others when nothing is left.
-    pub(super) fn decide(&mut self, count: usize, verdict: Result<(), Loss>) -> u64 {
+    pub(super) fn decide(&mut self, count: usize, verdict: Result<(), Loss>) -> Pieces {
         let parts = &self.parts[self.decided..][..count];
         let entities = parts.iter().map(|part| part.entities).sum();
-        let pieces = parts.iter().filter(|part| part.is_last).count();
+        let done = parts.iter().fold(Pieces::default(), |sum, part| Pieces {
+            count: sum.count + part.done.count,
+            late: sum.late + part.done.late,
+        });
         if let Some(ledger) = self.ledger() {
             ledger.decide(count as u64, entities, verdict);
         }
@@ -117,7 +130,7 @@ impl Bundle {
             (self.decided, self.longest) = (0, 0);
             self.common = None;
         }
-        pieces as u64
+        done
     }
 
     /// Where what is left is booked, if anything is.

@@ -64,9 +64,11 @@ impl Progress {
 struct State {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    pushed: u64,
+    /// Pieces leave in the order in which they came: so many were taken out, and
+    /// of these the first so many are finished.
+    taken: u64,
     finished: u64,
-    /// Of the finished ones, those lost because the time was over.
+    /// Those lost because the time was over.
     left: u64,
     mode: Mode,
     rest: Rest,
@@ -108,7 +110,7 @@ impl State {
         Self {
             pieces: VecDeque::new(),
             bytes: 0,
-            pushed: 0,
+            taken: 0,
             finished: 0,
             left: 0,
             mode,
@@ -116,6 +118,11 @@ impl State {
             waiters: 0,
             waiting: 0,
         }
+    }
+
+    /// So many pieces came, but for those lost from here when the time was over.
+    fn came(&self) -> u64 {
+        self.taken + self.pieces.len() as u64
     }
 }
 
@@ -151,7 +158,6 @@ impl Queue {
         }
         state.pieces.push_back(piece);
         state.bytes += bytes;
-        state.pushed += 1;
         let wake = match state.rest {
             Rest::Awake => false,
             Rest::Nap => self.is_urgent(&state),
@@ -200,6 +206,7 @@ impl Queue {
                 progress.hurry = self.is_filling(&state, 2);
                 let count = state.pieces.len().min(BATCH);
                 batch.extend(state.pieces.drain(..count));
+                state.taken += count as u64;
                 let bytes: usize = batch.iter().map(Piece::estimated_bytes).sum();
                 state.bytes = state.bytes.saturating_sub(bytes);
                 return Next::Send;
@@ -282,17 +289,17 @@ impl Queue {
         }
     }
 
-    /// How much was pushed by now, to wait for.
+    /// How many pieces came by now, to wait for.
     pub(super) fn target(&self) -> u64 {
-        self.state.lock().pushed
+        self.state.lock().came()
     }
 
-    /// Waits until that much is finished.
+    /// Waits until the first so many are finished.
     pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();
         state.waiters += 1;
         self.work.notify_one();
-        while state.finished < target && state.mode != Mode::Closed {
+        while state.finished < target.min(state.came()) && state.mode != Mode::Closed {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -302,6 +309,7 @@ impl Queue {
             state = self.done.wait_timeout(state, left);
             state.waiting -= 1;
         }
+        let target = target.min(state.came());
         Flushed::leaving(target.saturating_sub(state.finished))
     }
 
@@ -332,17 +340,16 @@ impl Queue {
             state = self.gone.wait_timeout(state, left);
         }
         let left = Self::empty(&mut state);
-        let remaining = state.pushed - state.finished + state.left;
+        let remaining = state.taken - state.finished + state.left;
         drop(state);
         lose_all(left);
         self.done.notify_all();
         Flushed::leaving(remaining)
     }
 
-    /// Takes out all pieces, as finished.
+    /// Takes out all pieces, to be lost.
     fn empty(state: &mut State) -> VecDeque<Piece> {
         state.bytes = 0;
-        state.finished += state.pieces.len() as u64;
         state.left += state.pieces.len() as u64;
         std::mem::take(&mut state.pieces)
     }
@@ -366,191 +373,6 @@ fn lose_all(pieces: VecDeque<Piece>) {
 }
 
 #[cfg(all(test, loom))]
-mod loom {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::TraceId;
-    use crate::clock::Anchor;
-    use crate::emit::PieceHead;
-    use crate::emit::worker::finish;
-    use crate::ledger::Documents;
-    use crate::record::Record;
-    use crate::recorder::Common;
-    use crate::sync::{LONG, model, spawn, thread};
-
-    /// A queue, and what its pieces are booked in. In one for eight a single piece
-    /// waits for more to come.
-    #[derive(Clone)]
-    struct Model(Arc<Queue>, Arc<Common>);
-
-    impl Model {
-        fn of(pieces: usize) -> Self {
-            let queue = Arc::new(Queue::new(pieces, 1 << 20));
-            Self(queue, Arc::default())
-        }
-
-        fn push(&self) {
-            let head = PieceHead {
-                trace_id: TraceId::MIN,
-                anchor: Anchor::default(),
-                rule: None,
-            };
-            self.0.push(Piece::new(&self.1, head, Record::default(), 0));
-        }
-
-        fn push_elsewhere(&self) -> thread::JoinHandle<()> {
-            let queue = self.clone();
-            spawn(move || queue.push())
-        }
-
-        /// What the emission thread does, without a socket.
-        fn work(&self) -> thread::JoinHandle<()> {
-            let Self(queue, _) = self.clone();
-            spawn(move || {
-                let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
-                while queue.take(&mut batch, &mut progress, None) == Next::Send {
-                    finish(&queue, &mut batch, &mut progress, |mut piece, progress| {
-                        piece.decide(0, Ok(()));
-                        progress.finish(1, true);
-                    });
-                }
-                queue.end();
-            })
-        }
-
-        fn shut_down(&self, timeout: Duration) -> Flushed {
-            let deadline = Instant::now() + timeout;
-            self.0.close(deadline);
-            self.0.wait_closed(deadline)
-        }
-
-        /// What became of so many documents, when nobody is at work any more.
-        fn books(&self, created: u64) -> Documents {
-            let books = self.1.ledger.documents();
-            assert!(books.is_balanced(), "{books:?}");
-            assert_eq!((books.created, books.queued), (created, 0), "{books:?}");
-            books
-        }
-    }
-
-    /// Longer than any model lasts.
-    const NEVER: Duration = LONG.saturating_mul(60);
-
-    fn lost(books: &Documents, reason: Loss) -> u64 {
-        books.lost.get(&reason).copied().unwrap_or(0)
-    }
-
-    /// Two push, one takes until it has both: it is woken, or wakes by itself.
-    #[test]
-    fn whoever_waits_for_pieces_gets_all_of_them() {
-        model(|| {
-            let queue = Model::of(8);
-            let other = queue.push_elsewhere();
-            let takes = queue.0.clone();
-            let taker = spawn(move || {
-                let mut batch = VecDeque::new();
-                while batch.len() < 2 {
-                    let mut taken = VecDeque::new();
-                    let mut progress = Progress::default();
-                    assert_eq!(takes.take(&mut taken, &mut progress, None), Next::Send);
-                    batch.append(&mut taken);
-                }
-                for mut piece in batch {
-                    piece.decide(0, Ok(()));
-                }
-            });
-            queue.push();
-            other.join().unwrap();
-            taker.join().unwrap();
-            assert_eq!(queue.books(2).sent, 2);
-        });
-    }
-
-    #[test]
-    fn what_finds_no_room_is_lost_and_nothing_else() {
-        model(|| {
-            let queue = Model::of(1);
-            let worker = queue.work();
-            let other = queue.push_elsewhere();
-            queue.push();
-            other.join().unwrap();
-            assert_eq!(queue.shut_down(NEVER).remaining, 0);
-            worker.join().unwrap();
-            let books = queue.books(2);
-            assert!(books.sent >= 1, "{books:?}");
-            assert_eq!(books.sent + lost(&books, Loss::QueueFull), 2, "{books:?}");
-        });
-    }
-
-    #[test]
-    fn a_flush_is_back_when_all_before_it_is_sent() {
-        model(|| {
-            let queue = Model::of(8);
-            let worker = queue.work();
-            let other = queue.push_elsewhere();
-            queue.push();
-            let deadline = Instant::now() + NEVER;
-            let flushed = queue.0.wait_for(queue.0.target(), deadline);
-            assert_eq!(flushed.remaining, 0);
-            assert!(queue.1.ledger.documents().sent >= 1);
-            other.join().unwrap();
-            assert_eq!(queue.shut_down(NEVER).remaining, 0);
-            worker.join().unwrap();
-            assert_eq!(queue.books(2).sent, 2);
-        });
-    }
-
-    /// T-63: what got in is sent, what came too late is counted.
-    #[test]
-    fn a_shutdown_with_time_misses_nothing() {
-        model(|| {
-            let queue = Model::of(8);
-            let worker = queue.work();
-            let pushes = queue.clone();
-            let other = spawn(move || {
-                pushes.push();
-                pushes.push();
-            });
-            assert_eq!(queue.shut_down(NEVER).remaining, 0);
-            other.join().unwrap();
-            worker.join().unwrap();
-            let books = queue.books(2);
-            assert_eq!(books.sent + lost(&books, Loss::Shutdown), 2, "{books:?}");
-        });
-    }
-
-    /// T-63, where the time is over at once.
-    #[test]
-    fn a_shutdown_without_time_counts_what_it_leaves() {
-        model(|| {
-            let queue = Model::of(8);
-            let worker = queue.work();
-            let other = queue.push_elsewhere();
-            queue.push();
-            let left = queue.shut_down(Duration::ZERO).remaining;
-            other.join().unwrap();
-            worker.join().unwrap();
-            let books = queue.books(2);
-            let late = lost(&books, Loss::Shutdown);
-            assert_eq!(books.sent + late, 2, "{books:?}");
-            // What was being sent just then counts as left.
-            assert!(left <= 2 && late <= left + 1, "{left}, {books:?}");
-        });
-    }
-
-    #[test]
-    fn two_shutdowns_and_a_push_end() {
-        model(|| {
-            let queue = Model::of(8);
-            let worker = queue.work();
-            let shuts = queue.clone();
-            let other = spawn(move || shuts.shut_down(NEVER));
-            queue.push();
-            assert_eq!(queue.shut_down(NEVER).remaining, 0);
-            assert_eq!(other.join().unwrap().remaining, 0);
-            worker.join().unwrap();
-            queue.books(1);
-        });
-    }
-}
+mod loom;
+#[cfg(test)]
+mod tests;

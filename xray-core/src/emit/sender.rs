@@ -74,7 +74,6 @@ impl Sender {
         let mut limit = self.limit.load(Ordering::Relaxed);
         packer.plan(&mut piece, limit);
         let may_wait = piece.is_finished() && piece.common.hooks.is_empty();
-        let mut waits_in_bundle = false;
         while let Some(Packed {
             datagram,
             entities,
@@ -95,11 +94,9 @@ impl Sender {
             if joins && verdict.is_ok() {
                 let entities = piece.hand_over(entities);
                 bundle.push(&piece.common, datagram, entities);
-                waits_in_bundle = true;
                 packer.advance(&mut piece);
                 continue;
             }
-            waits_in_bundle = false;
             if verdict.is_ok() {
                 verdict = self.deliver(Load::One(datagram), &piece.common.ledger, waits);
             }
@@ -114,16 +111,29 @@ impl Sender {
             piece.decide(entities, verdict);
             if verdict == Err(Loss::Shutdown) {
                 // Its time is over: the rest goes the same way, at once.
-                piece.lose(Loss::Shutdown);
-                waits.finish(1, false);
-                return;
+                return Self::lose(bundle, piece, waits);
             }
             packer.advance(&mut piece);
         }
-        if waits_in_bundle {
-            bundle.end_piece();
+        Self::end_piece(bundle, waits, true);
+    }
+
+    /// Loses a piece for which there is no time, without packing it.
+    pub(super) fn give_up(&self, outbox: &mut Outbox, piece: Piece, waits: &mut Waits<'_>) {
+        Self::lose(&mut outbox.bundle, piece, waits);
+    }
+
+    fn lose(bundle: &mut Bundle, mut piece: Piece, waits: &mut Waits<'_>) {
+        piece.lose(Loss::Shutdown);
+        Self::end_piece(bundle, waits, false);
+    }
+
+    /// A piece is done with, once all that came before it are.
+    fn end_piece(bundle: &mut Bundle, waits: &mut Waits<'_>, in_time: bool) {
+        if bundle.is_empty() {
+            waits.finish(1, in_time);
         } else {
-            waits.finish(1, true);
+            bundle.end_piece(in_time);
         }
     }
 
@@ -150,7 +160,9 @@ impl Sender {
             if verdict == Err(Loss::Shutdown) {
                 result = verdict;
             }
-            waits.finish(bundle.decide(count, verdict), result.is_ok());
+            let done = bundle.decide(count, verdict);
+            waits.finish(done.count - done.late, result.is_ok());
+            waits.finish(done.late, false);
         }
         result
     }

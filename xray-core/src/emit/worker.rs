@@ -11,7 +11,6 @@ use super::queue::{Next, Progress, Queue};
 use super::sender::{Outbox, Sender, Waits};
 use super::way::Settings;
 use super::{Emitter, Flush, Piece};
-use crate::ledger::Loss;
 use crate::process;
 use crate::recorder::{Core, Recorder};
 
@@ -40,10 +39,19 @@ impl WorkerEmitter {
             let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
             let mut looked = Instant::now();
             while queue.take(&mut batch, &mut progress, watched.interval()) == Next::Send {
-                finish(queue, &mut batch, &mut progress, |piece, progress| {
-                    let mut waits = Waits::Thread(queue, progress, &mut bucket);
-                    sender.send(&mut outbox, piece, &mut waits);
-                });
+                finish(
+                    queue,
+                    &mut batch,
+                    &mut progress,
+                    |piece, progress, is_over| {
+                        let mut waits = Waits::Thread(queue, progress, &mut bucket);
+                        if is_over {
+                            sender.give_up(&mut outbox, piece, &mut waits);
+                        } else {
+                            sender.send(&mut outbox, piece, &mut waits);
+                        }
+                    },
+                );
                 let mut waits = Waits::Thread(queue, &mut progress, &mut bucket);
                 sender.send_bundle(&mut outbox, &mut waits);
                 if watched
@@ -60,20 +68,17 @@ impl WorkerEmitter {
     }
 }
 
-/// Gives what was taken to `send`, which says when it is done with.
+/// Gives what was taken to `send`, which says when it is done with, and hears
+/// whether the time of a shutdown is over.
 pub(super) fn finish(
     queue: &Queue,
     batch: &mut VecDeque<Piece>,
     progress: &mut Progress,
-    mut send: impl FnMut(Piece, &mut Progress),
+    mut send: impl FnMut(Piece, &mut Progress, bool),
 ) {
-    while let Some(mut piece) = batch.pop_front() {
-        if queue.is_over(progress) {
-            piece.lose(Loss::Shutdown); // not worth packing any more
-            progress.finish(1, false);
-        } else {
-            send(piece, progress);
-        }
+    while let Some(piece) = batch.pop_front() {
+        let is_over = queue.is_over(progress);
+        send(piece, progress, is_over);
     }
 }
 

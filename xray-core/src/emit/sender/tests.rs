@@ -66,7 +66,7 @@ fn overfull() -> (UdpSocket, Sender, Recorder, Outbox) {
         let packed = packer.next(&piece).unwrap();
         let entities = piece.hand_over(packed.entities);
         bundle.push(&piece.common, packed.datagram, entities);
-        bundle.end_piece();
+        bundle.end_piece(true);
     }
     let first = Load::One(bundle.first().unwrap());
     sender.udp.lock().send(first);
@@ -264,4 +264,45 @@ fn what_closed_before_it_is_packed_again_is_no_loss() {
     let documents = recorder.documents();
     assert_eq!((documents.created, documents.sent), (1, 1), "{documents:?}");
     assert_eq!(documents.lost, BTreeMap::new());
+}
+
+/// What finishes behind those in the bundle used to count for them.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_finishes_behind_a_bundle_waits_for_it() {
+    let (_socket, sender) = listen();
+    let kept = Keep::default();
+    let builder = Recorder::builder("test").ignore_environment();
+    let builder = builder.sampler(Always).emitter(kept.clone());
+    let recorder = builder.build().unwrap();
+    for _ in 0..2 {
+        recorder.begin_segment("finished").close();
+    }
+    let shown = recorder.begin_segment("shown");
+    recorder.show_open(Duration::ZERO);
+    shown.close();
+    let queue = Queue::new(9, 1 << 20);
+    let mut bucket = Bucket::new(Pace::unlimited());
+    let (mut outbox, mut progress) = (Outbox::default(), Progress::default());
+    let mut pieces = std::mem::take(&mut *kept.0.lock().unwrap()).into_iter();
+    let mut finished = |progress: &mut Progress, give_up: bool| {
+        let mut waits = Waits::Thread(&queue, progress, &mut bucket);
+        match pieces.next() {
+            Some(piece) if give_up => sender.give_up(&mut outbox, piece, &mut waits),
+            Some(piece) => sender.send(&mut outbox, piece, &mut waits),
+            None => sender.send_bundle(&mut outbox, &mut waits),
+        }
+        format!("{progress:?}")
+    };
+    let told = |finished: u64, left: u64| {
+        format!("Progress {{ finished: {finished}, left: {left}, hurry: false }}")
+    };
+    assert_eq!(finished(&mut progress, false), told(1, 0));
+    // The second waits for others, so what is shown finishes behind it, and so
+    // does what there is no time for.
+    assert_eq!(finished(&mut progress, false), told(1, 0));
+    assert_eq!(finished(&mut progress, false), told(1, 0));
+    assert_eq!(finished(&mut progress, true), told(1, 0));
+    assert_eq!(finished(&mut progress, false), told(4, 1));
+    assert_eq!(recorder.documents().sent, 2);
 }
