@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::room::Guest;
 use crate::guard::guarded;
 use crate::sync::{Condvar, Mutex, thread};
 
@@ -31,12 +32,22 @@ impl Flushed {
 
 /// A flush or shutdown under way: await it on any executor, or
 /// [`wait`](Self::wait) for it. Either is back when its time is over, whatever
-/// the daemon, the network or the runtime does.
+/// the daemon, the network or the runtime does. One that is dropped leaves
+/// nothing behind. Where a hook waits for a flush on the very thread that would
+/// have to send, it is back at once, with what remains.
+///
+/// ```
+/// # let (recorder, _capture) = xray_core::Recorder::capture("shop");
+/// recorder.begin_segment("shop").close();
+/// let flushed = recorder.flush(std::time::Duration::from_secs(1)).wait();
+/// assert!(flushed.is_complete());
+/// ```
 #[must_use = "await it, or call `wait`"]
 pub struct Flush(State);
 
 enum State {
     Done(Flushed),
+    Ours(Guest),
     Unpolled(Box<dyn FnOnce() -> Flushed + Send>),
     Waiting(Arc<Answer>),
 }
@@ -54,15 +65,30 @@ impl Flush {
         Self(State::Done(Flushed::leaving(0)))
     }
 
-    /// Waits by calling `wait`, which has to respect the time it was given.
+    /// Waits by calling `wait`, which has to respect the time it was given:
+    /// where this is awaited, on a thread of its own that lasts until `wait` is
+    /// back, even if the flush is dropped before.
+    ///
+    /// ```
+    /// use xray_core::{Flush, Flushed};
+    ///
+    /// let flush = Flush::by(|| Flushed::leaving(2));
+    /// assert_eq!(flush.wait().remaining, 2);
+    /// ```
     pub fn by(wait: impl FnOnce() -> Flushed + Send + 'static) -> Self {
         Self(State::Unpolled(Box::new(wait)))
+    }
+
+    /// Waits in the room where it is told what was done.
+    pub(super) fn of(guest: Guest) -> Self {
+        Self(State::Ours(guest))
     }
 
     /// Blocks the calling thread. In asynchronous code await it instead.
     pub fn wait(self) -> Flushed {
         match self.0 {
             State::Done(flushed) => flushed,
+            State::Ours(guest) => guest.wait(),
             State::Unpolled(wait) => wait(),
             State::Waiting(answer) => answer.wait(),
         }
@@ -89,8 +115,9 @@ impl Future for Flush {
                 }
             }
         }
-        match &self.0 {
+        match &mut self.0 {
             State::Done(flushed) => Poll::Ready(*flushed),
+            State::Ours(guest) => guest.poll(cx.waker()),
             State::Unpolled(_) => Poll::Pending, // never: replaced above
             State::Waiting(answer) => answer.poll(cx.waker()),
         }

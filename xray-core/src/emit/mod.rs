@@ -14,6 +14,7 @@ mod pace;
 mod piece;
 mod queue;
 pub(crate) mod resolve;
+mod room;
 mod sender;
 mod udp;
 pub(crate) mod way;

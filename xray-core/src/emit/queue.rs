@@ -2,12 +2,14 @@
 //! dropped, and nobody woken who will wake by himself.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Flushed, Piece};
+use super::room::{Goal, Guest, Room};
+use super::{Flush, Flushed, Piece};
 use crate::ledger::Loss;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, thread};
 
 /// A nap of the emission thread: short enough to be unnoticed in a console,
 /// long enough that most closes wake nobody.
@@ -25,10 +27,11 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// For the emission thread: there is something to do.
     work: Condvar,
-    /// For those who flush: something was done.
-    done: Condvar,
-    /// For those who shut down: the emission thread is gone.
-    gone: Condvar,
+    /// Where those are who flush or shut down: something was done, or the
+    /// emission thread is gone.
+    room: Arc<Room>,
+    /// The emission thread.
+    thread: OnceLock<thread::ThreadId>,
     /// Somebody waits, or the time may be over: else the emission thread takes
     /// the lock once for a batch, and wakes nobody.
     is_watched: AtomicBool,
@@ -124,6 +127,16 @@ impl State {
     fn came(&self) -> u64 {
         self.taken + self.pieces.len() as u64
     }
+
+    /// Of the first so many pieces, those that are not finished.
+    fn unfinished(&self, first: u64) -> u64 {
+        first.min(self.came()).saturating_sub(self.finished)
+    }
+
+    /// What a shutdown that ends now leaves.
+    fn left(&self) -> u64 {
+        self.unfinished(u64::MAX) + self.left
+    }
 }
 
 impl Queue {
@@ -131,8 +144,8 @@ impl Queue {
         Self {
             state: Mutex::new(State::new(Mode::Open)),
             work: Condvar::default(),
-            done: Condvar::default(),
-            gone: Condvar::default(),
+            room: Arc::default(),
+            thread: OnceLock::new(),
             is_watched: AtomicBool::new(false),
             max_pieces,
             max_bytes,
@@ -238,7 +251,7 @@ impl Queue {
         state.finished += std::mem::take(&mut progress.finished);
         state.left += std::mem::take(&mut progress.left);
         if state.waiting > 0 {
-            self.done.notify_all();
+            self.room.ring();
         }
     }
 
@@ -289,28 +302,16 @@ impl Queue {
         }
     }
 
-    /// How many pieces came by now, to wait for.
-    pub(super) fn target(&self) -> u64 {
-        self.state.lock().came()
+    /// The calling thread is the one that takes the pieces.
+    pub(super) fn is_taken_here(&self) {
+        let _ = self.thread.set(thread::current().id());
     }
 
-    /// Waits until the first so many are finished.
-    pub(super) fn wait_for(&self, target: u64, deadline: Instant) -> Flushed {
-        let mut state = self.state.lock();
-        state.waiters += 1;
-        self.work.notify_one();
-        while state.finished < target.min(state.came()) && state.mode != Mode::Closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state.waiting += 1;
-            self.is_watched.store(true, Ordering::Relaxed);
-            state = self.done.wait_timeout(state, left);
-            state.waiting -= 1;
-        }
-        let target = target.min(state.came());
-        Flushed::leaving(target.saturating_sub(state.finished))
+    /// To wait until all pieces that came by now are finished.
+    pub(super) fn flush(this: &Arc<Self>, deadline: Instant) -> Flush {
+        let first = this.state.lock().came();
+        let goal = Finished(this.clone(), first);
+        Flush::of(Guest::new(this.room.clone(), Arc::new(goal), deadline))
     }
 
     /// Takes nothing more, and ends at `deadline` or the earlier one already
@@ -328,23 +329,15 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits until the thread is gone; at the deadline books what is queued as
-    /// lost.
-    pub(super) fn wait_closed(&self, deadline: Instant) -> Flushed {
-        let mut state = self.state.lock();
-        while state.mode != Mode::Closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.gone.wait_timeout(state, left);
-        }
-        let left = Self::empty(&mut state);
-        let remaining = state.taken - state.finished + state.left;
-        drop(state);
-        lose_all(left);
-        self.done.notify_all();
-        Flushed::leaving(remaining)
+    /// To wait until the thread is gone; at the deadline what is queued is
+    /// booked as lost.
+    pub(super) fn wait_closed(this: &Arc<Self>, deadline: Instant) -> Flush {
+        let goal = Gone(this.clone());
+        Flush::of(Guest::new(this.room.clone(), Arc::new(goal), deadline))
+    }
+
+    fn is_taken_by_this_thread(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
     }
 
     /// Takes out all pieces, to be lost.
@@ -361,9 +354,72 @@ impl Queue {
         let left = Self::empty(&mut state);
         drop(state);
         lose_all(left);
-        self.done.notify_all();
-        self.gone.notify_all();
+        self.room.ring();
     }
+}
+
+/// The first so many pieces are finished.
+struct Finished(Arc<Queue>, u64);
+
+impl Goal for Finished {
+    fn reached(&self) -> Option<Flushed> {
+        let state = self.0.state.lock();
+        let left = state.unfinished(self.1);
+        (left == 0 || state.mode == Mode::Closed).then(|| Flushed::leaving(left))
+    }
+
+    fn stand(&self) -> Flushed {
+        Flushed::leaving(self.0.state.lock().unfinished(self.1))
+    }
+
+    fn is_up_to_this_thread(&self) -> bool {
+        self.0.is_taken_by_this_thread()
+    }
+
+    fn enter(&self) {
+        let mut state = self.0.state.lock();
+        state.waiters += 1;
+        state.waiting += 1;
+        self.0.is_watched.store(true, Ordering::Relaxed);
+        drop(state);
+        self.0.work.notify_one();
+    }
+
+    fn leave(&self) {
+        self.0.state.lock().waiting -= 1;
+    }
+}
+
+/// The emission thread is gone.
+struct Gone(Arc<Queue>);
+
+impl Goal for Gone {
+    fn reached(&self) -> Option<Flushed> {
+        let state = self.0.state.lock();
+        (state.mode == Mode::Closed).then(|| Flushed::leaving(state.left()))
+    }
+
+    fn stand(&self) -> Flushed {
+        Flushed::leaving(self.0.state.lock().left())
+    }
+
+    fn give_up(&self) -> Flushed {
+        let mut state = self.0.state.lock();
+        let lost = Queue::empty(&mut state);
+        let left = state.left();
+        drop(state);
+        lose_all(lost);
+        self.0.room.ring();
+        Flushed::leaving(left)
+    }
+
+    fn is_up_to_this_thread(&self) -> bool {
+        self.0.is_taken_by_this_thread()
+    }
+
+    fn enter(&self) {}
+
+    fn leave(&self) {}
 }
 
 fn lose_all(pieces: VecDeque<Piece>) {

@@ -34,6 +34,7 @@ impl WorkerEmitter {
         let thread = thread::Builder::new().name("xray-emit".to_owned());
         thread.spawn(move || {
             let queue = &of_thread.0;
+            queue.is_taken_here();
             let mut bucket = Bucket::new(pace);
             let mut outbox = Outbox::default();
             let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
@@ -132,17 +133,16 @@ impl Emitter for WorkerEmitter {
     }
 
     fn flush(&self, timeout: Duration) -> Flush {
-        let (queue, deadline) = (self.queue.clone(), deadline(timeout));
-        let target = queue.target();
-        Flush::by(move || queue.wait_for(target, deadline))
+        Queue::flush(&self.queue, deadline(timeout))
     }
 
     fn shutdown(&self, timeout: Duration) -> Flush {
-        let (queue, deadline) = (self.queue.clone(), deadline(timeout));
+        let deadline = deadline(timeout);
         // The thread ends a little earlier, so that it has told what it lost.
         let margin = (timeout / 4).min(Duration::from_millis(100));
-        queue.close(deadline.checked_sub(margin).unwrap_or(deadline));
-        Flush::by(move || queue.wait_closed(deadline))
+        let end = deadline.checked_sub(margin).unwrap_or(deadline);
+        self.queue.close(end);
+        Queue::wait_closed(&self.queue, deadline)
     }
 }
 
@@ -157,7 +157,7 @@ impl Drop for WorkerEmitter {
 }
 
 /// A year where the clock cannot count as far as asked.
-fn deadline(timeout: Duration) -> Instant {
+pub(super) fn deadline(timeout: Duration) -> Instant {
     let now = Instant::now();
     let year = Duration::from_secs(365 * 24 * 60 * 60);
     now + timeout.min(year)

@@ -60,7 +60,7 @@ impl Model {
     fn shut_down(&self, timeout: Duration) -> Flushed {
         let deadline = Instant::now() + timeout;
         self.0.close(deadline);
-        self.0.wait_closed(deadline)
+        Queue::wait_closed(&self.0, deadline).wait()
     }
 
     /// What became of so many documents, when nobody is at work any more.
@@ -129,13 +129,31 @@ fn a_flush_is_back_when_all_before_it_is_sent() {
         let other = queue.push_elsewhere();
         queue.push();
         let deadline = Instant::now() + NEVER;
-        let flushed = queue.0.wait_for(queue.0.target(), deadline);
+        let flushed = Queue::flush(&queue.0, deadline).wait();
         assert_eq!(flushed.remaining, 0);
         assert!(queue.1.ledger.documents().sent >= 1);
         other.join().unwrap();
         assert_eq!(queue.shut_down(NEVER).remaining, 0);
         worker.join().unwrap();
         assert_eq!(queue.books(2).sent, 2);
+    });
+}
+
+/// A task hears of it by the thread that looks after all of them.
+#[test]
+fn a_flush_that_is_awaited_is_back_as_well() {
+    model(|| {
+        let queue = Model::of(8);
+        let worker = queue.work();
+        queue.push();
+        let deadline = Instant::now() + NEVER;
+        let dropped = Queue::flush(&queue.0, deadline);
+        let flushed = ::loom::future::block_on(Queue::flush(&queue.0, deadline));
+        assert_eq!(flushed.remaining, 0);
+        drop(dropped);
+        assert_eq!(queue.shut_down(NEVER).remaining, 0);
+        worker.join().unwrap();
+        assert_eq!(queue.books(1).sent, 1);
     });
 }
 

@@ -10,26 +10,27 @@ fn piece() -> Piece {
         anchor: Anchor::default(),
         rule: None,
     };
-    Piece::new(&std::sync::Arc::default(), head, Record::default(), 0)
+    Piece::new(&Arc::default(), head, Record::default(), 0)
 }
 
 /// What was emptied behind them used to stand for those at hand.
 #[test]
 fn what_is_lost_at_the_end_finishes_nothing_before() {
-    let queue = Queue::new(8, 1 << 20);
+    let queue = Arc::new(Queue::new(8, 1 << 20));
     let (mut batch, mut progress) = (VecDeque::new(), Progress::default());
     queue.push(piece());
     queue.push(piece());
-    let target = queue.target();
+    let flush = |queue: &Arc<Queue>| Queue::flush(queue, Instant::now());
+    let (flushes, flushed) = (flush(&queue), flush(&queue));
     assert_eq!(queue.take(&mut batch, &mut progress, None), Next::Send);
     queue.push(piece());
     queue.push(piece());
     let now = Instant::now();
     queue.close(now);
-    assert_eq!(queue.wait_closed(now).remaining, 4);
-    assert_eq!(queue.wait_for(target, now).remaining, 2, "those at hand");
+    assert_eq!(Queue::wait_closed(&queue, now).wait().remaining, 4);
+    assert_eq!(flushes.wait().remaining, 2, "those at hand");
     progress.finish(2, true);
     queue.take(&mut VecDeque::new(), &mut progress, None);
-    assert_eq!(queue.wait_for(target, now).remaining, 0);
-    assert_eq!(queue.wait_closed(now).remaining, 2);
+    assert_eq!(flushed.wait().remaining, 0);
+    assert_eq!(Queue::wait_closed(&queue, now).wait().remaining, 2);
 }
