@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use super::room::Guest;
 use crate::guard::guarded;
@@ -22,6 +23,10 @@ impl Flushed {
     /// A flush that left this many pieces behind.
     pub fn leaving(remaining: u64) -> Self {
         Self { remaining }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self::leaving(self.remaining + other.remaining)
     }
 
     /// Whether nothing was left waiting.
@@ -48,6 +53,10 @@ pub struct Flush(State);
 enum State {
     Done(Flushed),
     Ours(Guest),
+    /// One, then what is begun when that is over.
+    Then(Box<Flush>, Option<Box<dyn FnOnce() -> Flush + Send>>),
+    /// Behind one that left so many.
+    After(u64, Box<Flush>),
     Unpolled(Box<dyn FnOnce() -> Flushed + Send>),
     Waiting(Arc<Answer>),
 }
@@ -84,21 +93,44 @@ impl Flush {
         Self(State::Ours(guest))
     }
 
+    /// This one, then the one that `next` begins.
+    pub(crate) fn then(self, next: impl FnOnce() -> Self + Send + 'static) -> Self {
+        Self(State::Then(Box::new(self), Some(Box::new(next))))
+    }
+
     /// Blocks the calling thread. In asynchronous code await it instead.
     pub fn wait(self) -> Flushed {
         match self.0 {
             State::Done(flushed) => flushed,
             State::Ours(guest) => guest.wait(),
+            State::Then(first, next) => {
+                let first = first.wait();
+                first.and(next.map_or(Flushed::leaving(0), |next| next().wait()))
+            }
+            State::After(left, flush) => Flushed::leaving(left).and(flush.wait()),
             State::Unpolled(wait) => wait(),
             State::Waiting(answer) => answer.wait(),
         }
     }
 }
 
+/// A year where the clock cannot count as far as asked.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    now + timeout.min(year)
+}
+
 impl Future for Flush {
     type Output = Flushed;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Flushed> {
+        if let State::Then(first, next) = &mut self.0
+            && let Poll::Ready(first) = Pin::new(&mut **first).poll(cx)
+        {
+            let next = next.take().map_or_else(Self::done, |next| next());
+            self.0 = State::After(first.remaining, Box::new(next));
+        }
         if let State::Unpolled(_) = self.0 {
             let answer = Arc::<Answer>::default();
             let waiting = State::Waiting(answer.clone());
@@ -118,6 +150,11 @@ impl Future for Flush {
         match &mut self.0 {
             State::Done(flushed) => Poll::Ready(*flushed),
             State::Ours(guest) => guest.poll(cx.waker()),
+            State::Then(..) => Poll::Pending, // it is not over: else replaced above
+            State::After(left, flush) => {
+                let left = Flushed::leaving(*left);
+                Pin::new(&mut **flush).poll(cx).map(|then| left.and(then))
+            }
             State::Unpolled(_) => Poll::Pending, // never: replaced above
             State::Waiting(answer) => answer.poll(cx.waker()),
         }

@@ -45,6 +45,11 @@ impl InlineEmitter {
         self.sender.look_up();
         self
     }
+
+    fn send(&self, outbox: &mut Outbox, piece: Piece) {
+        self.sender.send(outbox, piece, &mut Waits::Never);
+        self.sender.send_bundle(outbox, &mut Waits::Never);
+    }
 }
 
 impl Emitter for InlineEmitter {
@@ -58,11 +63,14 @@ impl Emitter for InlineEmitter {
             piece.lose(Loss::Shutdown);
             return;
         }
+        let window = piece.open_window();
         let kept = self.outboxes.lock().pop();
         let mut outbox = kept.unwrap_or_default();
         self.sender.wait_for_address(self.patience);
-        self.sender.send(&mut outbox, piece, &mut Waits::Never);
-        self.sender.send_bundle(&mut outbox, &mut Waits::Never);
+        self.send(&mut outbox, piece);
+        if let Some(window) = window {
+            window.finish(|closed| self.send(&mut outbox, closed));
+        }
         let mut outboxes = self.outboxes.lock();
         if outboxes.len() < OUTBOXES {
             outboxes.push(outbox);

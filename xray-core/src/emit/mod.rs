@@ -6,7 +6,8 @@
 
 mod bundle;
 pub(crate) mod capture;
-mod flush;
+pub(crate) mod deferred;
+pub(crate) mod flush;
 mod gso;
 pub(crate) mod hook;
 mod inline;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::TraceId;
 use crate::clock::Anchor;
 use crate::document::Document;
+use crate::emit::deferred::Window;
 use crate::encode::pack::Packer;
 use crate::ledger::Loss;
 use crate::limits;
@@ -114,7 +115,8 @@ impl Piece {
 
     /// Gives each document to `send` as JSON text, none larger than `limit`
     /// bytes (raised to 1,024 if lower), and books it as sent, or as lost for
-    /// the reason `send` returns.
+    /// the reason `send` returns. What closes in a trace while it is sent as in
+    /// progress is given to `send` afterwards, so that it comes last.
     ///
     /// ```
     /// use xray_core::{Emitter, Piece};
@@ -131,7 +133,15 @@ impl Piece {
     ///     }
     /// }
     /// ```
-    pub fn send_documents(mut self, limit: usize, mut send: impl FnMut(&[u8]) -> Result<(), Loss>) {
+    pub fn send_documents(self, limit: usize, mut send: impl FnMut(&[u8]) -> Result<(), Loss>) {
+        let window = self.open_window();
+        self.send_each(limit, &mut send);
+        if let Some(window) = window {
+            window.finish(|closed| closed.send_each(limit, &mut send));
+        }
+    }
+
+    fn send_each(mut self, limit: usize, send: &mut impl FnMut(&[u8]) -> Result<(), Loss>) {
         let limit = limit.max(limits::DOCUMENT_BYTES_MIN);
         let mut packer = Packer::default();
         packer.plan(&mut self, limit);
@@ -164,6 +174,15 @@ impl Piece {
             State::Closed => true,
             State::Open => !self.is_finished(),
             State::Gone => false,
+        }
+    }
+
+    /// While it is open, what closes in the trace that this shows as in progress
+    /// waits.
+    pub(super) fn open_window(&self) -> Option<Window> {
+        match &self.purpose {
+            Purpose::InProgress(trace) => trace.upgrade().map(Window::open),
+            _ => None,
         }
     }
 

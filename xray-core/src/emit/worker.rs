@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::flush::deadline;
 use super::pace::Bucket;
 use super::queue::{Next, Progress, Queue};
 use super::sender::{Outbox, Sender, Waits};
@@ -154,13 +155,6 @@ impl Drop for WorkerEmitter {
             self.queue.close(deadline(FAREWELL));
         }
     }
-}
-
-/// A year where the clock cannot count as far as asked.
-pub(super) fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    let year = Duration::from_secs(365 * 24 * 60 * 60);
-    now + timeout.min(year)
 }
 
 #[cfg(test)]

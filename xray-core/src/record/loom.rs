@@ -1,9 +1,10 @@
 //! Handles of one trace that close on different threads, in every order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::document::Document;
-use crate::sync::{model, spawn};
+use crate::sync::{LONG, model, spawn};
 use crate::{Capture, Entity, Recorder, Segment};
 
 /// Each entity's id, and its parent's.
@@ -114,5 +115,30 @@ fn whoever_looks_at_an_open_trace_changes_nothing() {
         other.join().unwrap();
         looker.join().unwrap();
         check(&recorder, &capture, &tree);
+    });
+}
+
+/// Without a queue, nothing but the trace itself keeps the two in order.
+#[test]
+fn what_is_in_progress_leaves_before_its_finished_form() {
+    model(|| {
+        let (recorder, capture, segment, _) = begin();
+        let shows = recorder.clone();
+        let shower = spawn(move || shows.show_open(Duration::ZERO));
+        let flushes = recorder.clone();
+        let closer = spawn(move || {
+            segment.close();
+            let flushed = flushes.flush(LONG * 60).wait();
+            assert_eq!(flushed.remaining, 0);
+            assert_eq!(flushes.documents().queued, 0);
+        });
+        closer.join().unwrap();
+        shower.join().unwrap();
+        let documents = capture.documents();
+        let in_progress: Vec<bool> = documents.iter().map(|one| one.in_progress).collect();
+        assert!(in_progress == [false] || in_progress == [true, false]);
+        let (entities, books) = (recorder.entities(), recorder.documents());
+        assert!(entities.is_balanced() && books.is_balanced());
+        assert_eq!(books.created, documents.len() as u64);
     });
 }

@@ -15,6 +15,7 @@ use super::open::{Key, Open, Slot};
 use super::value::Tallied;
 use super::{ExceptionReport, Field, Flags, NodeIndex, Record, State as NodeState, Stored, Tally};
 use crate::clock::Anchor;
+use crate::emit::deferred::{Shown, Waiting};
 use crate::emit::{Piece, PieceHead};
 use crate::entity::Class;
 use crate::entropy::IdSequence;
@@ -22,6 +23,7 @@ use crate::header::Carried;
 use crate::ledger::Loss;
 use crate::limits;
 use crate::live::Place;
+use crate::process;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
 use crate::sync::{Mutex, MutexGuard};
@@ -51,6 +53,7 @@ struct State {
     /// Whoever keeps the root open beyond its close.
     holds: u32,
     close_at_release: bool,
+    shown: Shown,
 }
 
 /// How far the root has come, which decides when finished parts leave.
@@ -317,7 +320,7 @@ impl Trace {
         }
     }
 
-    /// Everything closed, if it is to be sent.
+    /// Everything closed, if it is to be sent now.
     fn take(&self, state: &mut State) -> Option<Piece> {
         let (record, closed) = state.take_closed();
         if state.root == RootState::Discarded
@@ -327,7 +330,26 @@ impl Trace {
             ledger.discard_unsampled(closed as u64);
             return None;
         }
-        (closed > 0).then(|| Piece::new(&self.core.common, self.head(), record, closed))
+        if closed == 0 {
+            return None;
+        }
+        let piece = Piece::new(&self.core.common, self.head(), record, closed);
+        // In a forked process whoever shows the trace is missing.
+        if state.shown.defers() && self.core.process == process::last_seen() {
+            state.shown.defer(piece);
+            return None;
+        }
+        Some(piece)
+    }
+
+    /// From now on what closes waits, until as many ends.
+    pub(crate) fn begin_showing(&self) {
+        self.lock().shown.open();
+    }
+
+    /// What closed while the trace was shown and may be sent now.
+    pub(crate) fn end_showing(&self) -> Vec<Waiting> {
+        self.lock().shown.close()
     }
 
     fn head(&self) -> PieceHead {
@@ -449,6 +471,7 @@ impl State {
             root,
             holds: 0,
             close_at_release: false,
+            shown: Shown::default(),
         }
     }
 

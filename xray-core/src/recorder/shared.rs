@@ -4,9 +4,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::emit::deferred::Deferred;
+use crate::emit::flush::deadline;
 use crate::emit::hook::Hooks;
 use crate::emit::way::{Stranded, Way};
 use crate::emit::worker::Watched;
@@ -64,6 +66,7 @@ pub(crate) struct Common {
     pub(crate) origin: Option<String>,
     pub(crate) hooks: Hooks,
     pub(crate) spare: Spare,
+    pub(crate) deferred: Deferred,
 }
 
 impl Common {
@@ -75,6 +78,7 @@ impl Common {
             origin: self.origin.clone(),
             hooks: self.hooks.clone(),
             spare: Spare::default(),
+            deferred: Deferred::default(),
         }
     }
 }
@@ -152,19 +156,30 @@ impl Core {
         }
     }
 
+    /// What was deferred comes to the emitter first.
     pub(super) fn flush(&self, timeout: Duration) -> Flush {
-        if self.process == process::last_seen() {
-            self.emitter.flush(timeout)
-        } else {
-            Flush::done()
+        if self.process != process::last_seen() {
+            return Flush::done();
+        }
+        let (emitter, deadline) = (self.emitter.clone(), deadline(timeout));
+        match Deferred::flush(&self.common, deadline) {
+            None => emitter.flush(timeout),
+            Some(deferred) => deferred.then(move || {
+                let left = deadline.saturating_duration_since(Instant::now());
+                emitter.flush(left)
+            }),
         }
     }
 
     pub(super) fn shutdown(&self, timeout: Duration) -> Flush {
-        if self.process == process::last_seen() {
-            self.emitter.shutdown(timeout)
-        } else {
-            Flush::done()
+        if self.process != process::last_seen() {
+            return Flush::done();
+        }
+        let deferred = Deferred::flush(&self.common, deadline(timeout));
+        let shutdown = self.emitter.shutdown(timeout);
+        match deferred {
+            None => shutdown,
+            Some(deferred) => deferred.then(move || shutdown),
         }
     }
 }
