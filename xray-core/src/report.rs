@@ -19,9 +19,10 @@ pub(crate) enum Report {
     Refused,
     RefusedLate,
     Resolve,
+    Unreachable,
 }
 
-const KINDS: usize = Report::Resolve as usize + 1;
+const KINDS: usize = Report::Unreachable as usize + 1;
 
 /// Nanoseconds between two lines of one kind.
 const INTERVAL: i64 = 10_000_000_000;

@@ -26,7 +26,16 @@ struct Limits {
 
 impl Pace {
     /// At most so many bytes a second once a burst was sent. Zero counts as
-    /// one.
+    /// one. A document larger than the burst waits until all of it is paid.
+    ///
+    /// ```
+    /// use xray_core::{Pace, Recorder};
+    ///
+    /// let pace = Pace::new(1 << 20, 64 << 10);
+    /// let builder = Recorder::builder("shop").pace(pace);
+    /// # drop(builder);
+    /// assert_eq!(Pace::new(0, 10), Pace::new(1, 10));
+    /// ```
     pub const fn new(bytes_per_second: u64, burst: u64) -> Self {
         let bytes_per_second = if bytes_per_second == 0 {
             1
@@ -80,10 +89,28 @@ impl Bucket {
         burst.map_or(usize::MAX, |burst| burst.try_into().unwrap_or(usize::MAX))
     }
 
-    /// How long to wait before what takes so many [`kernel_bytes`] may follow.
+    /// Takes so many [`kernel_bytes`] out, and tells how long what takes them is to
+    /// wait; see [`left`](Self::left).
     pub(super) fn take(&mut self, bytes: usize, hurry: bool, now: Instant) -> Duration {
-        let Some(limits) = self.pace.0 else {
+        self.fill(hurry, now);
+        self.level -= bytes as f64;
+        self.left(hurry, now)
+    }
+
+    /// How long to wait before what was taken out last may follow, or before
+    /// asking again: at most a second, as the pace may change meanwhile.
+    pub(super) fn left(&mut self, hurry: bool, now: Instant) -> Duration {
+        let rate = self.fill(hurry, now);
+        if self.pace.0.is_none() || self.level >= 0.0 {
             return Duration::ZERO;
+        }
+        Duration::from_secs_f64((-self.level / rate).min(1.0))
+    }
+
+    /// Adds what has come in since, and tells how much that is a second.
+    fn fill(&mut self, hurry: bool, now: Instant) -> f64 {
+        let Some(limits) = self.pace.0 else {
+            return f64::INFINITY;
         };
         let rate = limits.bytes_per_second as f64 * if hurry { HURRY } else { 1.0 };
         let passed = self.filled.map_or(f64::MAX, |filled| {
@@ -91,12 +118,7 @@ impl Bucket {
         });
         self.filled = Some(now);
         self.level = (self.level + passed * rate).min(limits.burst as f64);
-        self.level -= bytes as f64;
-        if self.level >= 0.0 {
-            Duration::ZERO
-        } else {
-            Duration::from_secs_f64((-self.level / rate).min(1.0))
-        }
+        rate
     }
 }
 
@@ -125,6 +147,38 @@ mod tests {
         assert!((wait.as_secs_f64() - expected).abs() < 1e-9, "{wait:?}");
         let later = now + Duration::from_secs(1);
         assert_eq!(bucket.take(50_000, false, later), Duration::ZERO);
+    }
+
+    /// Sends documents of so many bytes as fast as the bucket lets them, and tells
+    /// how many seconds that took.
+    fn seconds(pace: Pace, bytes: usize, documents: usize) -> f64 {
+        let mut bucket = Bucket::new(pace);
+        let begun = Instant::now();
+        let mut now = begun;
+        for _ in 0..documents {
+            let mut pause = bucket.take(bytes, false, now);
+            while !pause.is_zero() {
+                assert!(pause <= Duration::from_secs(1), "{pause:?}");
+                now += pause;
+                pause = bucket.left(false, now);
+            }
+        }
+        now.duration_since(begun).as_secs_f64()
+    }
+
+    /// What took more than a second to pay used to be forgiven.
+    #[test]
+    fn a_pace_holds_in_the_long_run() {
+        for (rate, burst, bytes, documents) in [
+            (100, 100, 1_540, 4),
+            (1_000, 64 << 10, 60_000, 20),
+            (1, 0, 70, 3),
+            (1 << 20, 1 << 16, 1_300, 10_000),
+        ] {
+            let took = seconds(Pace::new(rate, burst), bytes, documents);
+            let expected = ((bytes * documents) as f64 - burst as f64) / rate as f64;
+            assert!((took - expected).abs() < 1e-3, "{took} for {expected}");
+        }
     }
 
     #[test]

@@ -287,6 +287,7 @@ impl Queue {
         self.tell(&mut state, progress);
         let waiters = state.waiters;
         loop {
+            progress.hurry = self.is_filling(&state, 2);
             let left = until.saturating_duration_since(Instant::now());
             let left = match state.mode {
                 Mode::Open => left,

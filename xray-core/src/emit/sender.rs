@@ -1,5 +1,7 @@
 //! Packs pieces and hands their documents to the socket.
 
+use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::Piece;
@@ -35,8 +37,9 @@ pub(super) struct Sender {
     /// Locked for one call at a time, and by nobody who runs hooks, writes a
     /// log line or waits.
     udp: Mutex<Udp>,
-    /// Lowered where the network takes less.
+    /// Lowered where the network takes less than `full`.
     limit: AtomicUsize,
+    full: usize,
     daemon: String,
 }
 
@@ -52,6 +55,7 @@ impl Sender {
         Self {
             udp: Mutex::new(Udp::new(address, resolver)),
             limit: AtomicUsize::new(limit),
+            full: limit,
             daemon: format!("{host}, UDP port {port}"),
         }
     }
@@ -167,9 +171,19 @@ impl Sender {
         result
     }
 
-    /// Sends with one call, when its turn has come. While nobody listens it is
-    /// held, as long as that is worth it, and the queue takes what comes
-    /// meanwhile.
+    /// Makes one call. Another address may take more than the last one did.
+    fn attempt(&self, load: Load<'_>) -> Attempt {
+        let mut udp = self.udp.lock();
+        let attempt = udp.send(load);
+        if udp.has_moved() {
+            self.limit.store(self.full, Ordering::Relaxed);
+        }
+        attempt
+    }
+
+    /// Sends with one call, when its turn has come. While nobody listens, or there
+    /// is no way to the daemon, it is held, as long as that is worth it, and the
+    /// queue takes what comes meanwhile.
     fn deliver(&self, load: Load<'_>, ledger: &Ledger, waits: &mut Waits<'_>) -> Result<(), Loss> {
         if !waits.pace(load.kernel_bytes()) {
             return Err(Loss::Shutdown);
@@ -177,8 +191,7 @@ impl Sender {
         let mut probe = PROBE_MIN;
         let mut full = 0;
         loop {
-            let attempt = self.udp.lock().send(load);
-            let (pause, reason) = match attempt {
+            let (pause, reason) = match self.attempt(load) {
                 Attempt::Sent => return Ok(()),
                 Attempt::SentAfterRefusal { of } => {
                     ledger.refuse_late(of, &self.daemon);
@@ -197,7 +210,11 @@ impl Sender {
                     (probe, Loss::Refused)
                 }
                 Attempt::NoAddress => (probe, Loss::NoAddress),
-                Attempt::NoSocket => (probe, Loss::SendError),
+                Attempt::Unreachable(error) => {
+                    let text = Unreachable(&self.daemon, &error);
+                    report(Report::Unreachable, &text);
+                    (probe, Loss::SendError)
+                }
             };
             match waits.hold(pause) {
                 Hold::Again => probe = (probe * 2).min(PROBE_MAX),
@@ -205,6 +222,15 @@ impl Sender {
                 Hold::Shutdown => return Err(Loss::Shutdown),
             }
         }
+    }
+}
+
+/// What is said while there is no way to the daemon.
+struct Unreachable<'a>(&'a str, &'a io::Error);
+
+impl fmt::Display for Unreachable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be reached: {}", self.0, self.1)
     }
 }
 
@@ -235,8 +261,14 @@ impl Waits<'_> {
         let Self::Thread(queue, progress, bucket) = self else {
             return true;
         };
-        let pause = bucket.take(bytes, progress.hurry(), Instant::now());
-        pause.is_zero() || queue.pause(progress, pause)
+        let mut pause = bucket.take(bytes, progress.hurry(), Instant::now());
+        while !pause.is_zero() {
+            if !queue.pause(progress, pause) {
+                return false;
+            }
+            pause = bucket.left(progress.hurry(), Instant::now());
+        }
+        true
     }
 
     fn hold(&mut self, pause: Duration) -> Hold {

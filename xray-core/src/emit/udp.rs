@@ -54,8 +54,9 @@ pub(super) enum Attempt {
     Full,
     /// The daemon's name is being resolved, or could not be.
     NoAddress,
-    /// The operating system gives no socket to any address.
-    NoSocket,
+    /// Nothing was sent, and may be later: there is no socket, or no way to any
+    /// address for now.
+    Unreachable(io::Error),
     Failed,
 }
 
@@ -65,19 +66,32 @@ pub(super) struct Udp {
     /// Which of the host's addresses is used: the next one after a refusal.
     at: usize,
     socket: Option<Socket>,
+    /// Where the last socket led.
+    leads_to: Option<SocketAddr>,
+    /// That has changed since it was asked for.
+    has_moved: bool,
     /// Stands in for a network that takes less than loopback does.
     #[cfg(test)]
     pub(super) takes: usize,
+    #[cfg(test)]
+    pub(super) fails: Fails,
 }
+
+/// Errors of the calls to come, as the operating system numbers them.
+#[cfg(test)]
+pub(super) type Fails = std::sync::Arc<std::sync::Mutex<std::collections::VecDeque<i32>>>;
 
 #[derive(Debug)]
 struct Socket {
     socket: UdpSocket,
-    is_loopback: bool,
+    /// Whoever refuses is heard of at once.
+    is_of_this_host: bool,
     /// Whether it takes many datagrams with one call.
     joins: bool,
     /// Documents that the last call sent.
     last: u64,
+    #[cfg(test)]
+    fails: Fails,
 }
 
 impl Udp {
@@ -86,8 +100,12 @@ impl Udp {
             host: Host::new(address, resolver),
             at: 0,
             socket: None,
+            leads_to: None,
+            has_moved: false,
             #[cfg(test)]
             takes: usize::MAX,
+            #[cfg(test)]
+            fails: Fails::default(),
         }
     }
 
@@ -101,8 +119,8 @@ impl Udp {
         self.host.wait(until);
     }
 
-    /// Whether many datagrams may leave with one call. Only over loopback,
-    /// where one datagram is never too large.
+    /// Whether many datagrams may leave with one call. Only within
+    /// this host, where one datagram is never too large.
     pub(super) fn joins(&self) -> bool {
         #[cfg(test)]
         if self.takes != usize::MAX {
@@ -124,7 +142,7 @@ impl Udp {
         for _ in 0..self.host.addresses().len() {
             attempt = self.send_here(load);
             match attempt {
-                Attempt::Refused | Attempt::Failed | Attempt::NoSocket => self.move_on(),
+                Attempt::Refused | Attempt::Failed | Attempt::Unreachable(_) => self.move_on(),
                 Attempt::SentAfterRefusal { .. } => {
                     self.move_on();
                     break;
@@ -146,17 +164,46 @@ impl Udp {
         }
     }
 
+    /// Whether another address is used than when this was asked last.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
+    /// A way that is gone may be back, which only a new socket finds out.
     fn send_here(&mut self, load: Load<'_>) -> Attempt {
-        if self.socket.is_none() {
-            self.socket = Socket::open(self.host.addresses()[self.at]).ok();
+        match self.send_once(load) {
+            Attempt::Unreachable(_) => self.send_once(load),
+            attempt => attempt,
         }
-        let Some(socket) = &mut self.socket else {
-            return Attempt::NoSocket;
+    }
+
+    fn send_once(&mut self, load: Load<'_>) -> Attempt {
+        let mut socket = match self.socket.take().map_or_else(|| self.open(), Ok) {
+            Ok(socket) => socket,
+            Err(error) => return Attempt::Unreachable(error),
         };
-        socket.send(load).unwrap_or_else(|_| {
-            self.socket = None; // begin anew with the next datagram
-            Attempt::Failed
-        })
+        match socket.send(load) {
+            Ok(attempt) => {
+                self.socket = Some(socket);
+                attempt
+            }
+            // Begins anew with the next datagram.
+            Err(error) if is_unreachable(&error) => Attempt::Unreachable(error),
+            Err(_) => Attempt::Failed,
+        }
+    }
+
+    fn open(&mut self) -> io::Result<Socket> {
+        let address = self.host.addresses()[self.at];
+        let before = self.leads_to.replace(address);
+        self.has_moved |= before.is_some_and(|before| before != address);
+        let socket = Socket::open(address)?;
+        #[cfg(test)]
+        let socket = Socket {
+            fails: self.fails.clone(),
+            ..socket
+        };
+        Ok(socket)
     }
 }
 
@@ -169,26 +216,38 @@ impl Socket {
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(address)?;
         socket.set_nonblocking(true)?;
-        let is_loopback = address.ip().is_loopback();
+        let (local, peer) = (socket.local_addr()?.ip(), socket.peer_addr()?.ip());
+        let is_of_this_host = peer.to_canonical().is_loopback() || peer == local;
         Ok(Self {
-            joins: is_loopback && gso::is_supported(&socket),
+            joins: is_of_this_host && gso::is_supported(&socket),
             socket,
-            is_loopback,
+            is_of_this_host,
             last: 0,
+            #[cfg(test)]
+            fails: Fails::default(),
         })
+    }
+
+    fn call(&self, load: Load<'_>) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(code) = self.fails.lock().unwrap().pop_front() {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        match load {
+            Load::One(datagram) => self.socket.send(datagram).map(|_| ()),
+            Load::All(bundle) => gso::send(&self.socket, bundle),
+        }
     }
 
     fn send(&mut self, load: Load<'_>) -> io::Result<Attempt> {
         let mut earlier_refused = false;
         loop {
-            let sent = match load {
-                Load::One(datagram) => self.socket.send(datagram).map(|_| ()),
-                Load::All(_) if !self.joins => return Ok(Attempt::TooLarge),
-                Load::All(bundle) => gso::send(&self.socket, bundle),
-            };
-            match sent {
+            if matches!(load, Load::All(_)) && !self.joins {
+                return Ok(Attempt::TooLarge);
+            }
+            match self.call(load) {
                 Ok(()) => {
-                    let error = if self.is_loopback {
+                    let error = if self.is_of_this_host {
                         self.socket.take_error()?
                     } else {
                         None
@@ -223,6 +282,18 @@ fn is_refusal(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
 }
 
+/// No network, no way to it, or a firewall that says no (`EPERM`): it may pass.
+fn is_unreachable(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::NetworkDown
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable => true,
+        // `EACCES` is of that kind, too, and stays: a broadcast address.
+        io::ErrorKind::PermissionDenied => cfg!(windows) || error.raw_os_error() == Some(1),
+        _ => false,
+    }
+}
+
 /// `EMSGSIZE`, which has no `ErrorKind`.
 fn is_too_large(error: &io::Error) -> bool {
     let code = if cfg!(windows) {
@@ -233,4 +304,50 @@ fn is_too_large(error: &io::Error) -> bool {
         40
     };
     error.raw_os_error() == Some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Addresses that lead to a port of this host, written in other ways.
+    fn of_this_host(port: u16) -> Vec<SocketAddr> {
+        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        let mut addresses = vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv4Addr::UNSPECIFIED, port).into(),
+            (mapped, port).into(),
+        ];
+        // Nothing is sent: it is asked which address would be used.
+        let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        if own.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).is_ok() {
+            addresses.push((own.local_addr().unwrap().ip(), port).into());
+        }
+        addresses
+    }
+
+    /// All but the first used to count as another host, whose refusals come late.
+    #[test]
+    fn this_host_is_known_however_it_is_written() {
+        let listens = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let addresses = of_this_host(listens.local_addr().unwrap().port());
+        let mut ways: Vec<Udp> = Vec::new();
+        for address in &addresses {
+            let mut udp = Udp::new(&(*address).into(), Resolver::default());
+            let attempt = udp.send(Load::One(b"tea"));
+            let has_no_ipv6 = matches!(attempt, Attempt::Unreachable(_)) && address.is_ipv6();
+            if !has_no_ipv6 {
+                assert!(matches!(attempt, Attempt::Sent), "{address}: {attempt:?}");
+                assert_eq!(udp.joins(), cfg!(target_os = "linux"), "{address}");
+                ways.push(udp);
+            }
+        }
+        drop(listens);
+        for udp in &mut ways {
+            for _ in 0..2 {
+                let attempt = udp.send(Load::One(b"tea"));
+                assert!(matches!(attempt, Attempt::Refused), "{udp:?}: {attempt:?}");
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::Recorder;
 use crate::document::Document;
+use crate::emit::resolve::Resolve;
 use crate::emit::{Emitter, Pace};
 use crate::sampling::Always;
 
@@ -305,4 +306,169 @@ fn what_finishes_behind_a_bundle_waits_for_it() {
     assert_eq!(finished(&mut progress, true), told(1, 0));
     assert_eq!(finished(&mut progress, false), told(4, 1));
     assert_eq!(recorder.documents().sent, 2);
+}
+
+/// `ENETDOWN`, `ENETUNREACH`, `EHOSTUNREACH` and `EPERM`.
+#[cfg(target_os = "linux")]
+const AWAY: [i32; 4] = [100, 101, 113, 1];
+/// `ENOMEM`, which is no matter of the network.
+#[cfg(target_os = "linux")]
+const OTHER: i32 = 12;
+
+/// Has the calls to come fail so.
+#[cfg(target_os = "linux")]
+fn fail(sender: &Sender, codes: impl IntoIterator<Item = i32>) {
+    let udp = sender.udp.lock();
+    udp.fails.lock().unwrap().extend(codes);
+}
+
+/// Each of them used to lose what was at hand.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_has_no_way_is_held_until_there_is_one() {
+    for code in AWAY {
+        let (socket, sender) = listen();
+        let (recorder, pieces) = sized([500; 3]);
+        fail(&sender, [code; 9]);
+        let queue = Queue::new(9, 1 << 20);
+        let mut progress = Progress::default();
+        let mut bucket = Bucket::new(Pace::unlimited());
+        let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+        let mut outbox = Outbox::default();
+        for piece in pieces {
+            sender.send(&mut outbox, piece, &mut waits);
+        }
+        sender.send_bundle(&mut outbox, &mut waits);
+        received(&socket, 3);
+        let documents = recorder.documents();
+        assert_eq!((documents.sent, documents.lost.len()), (3, 0), "{code}");
+    }
+    let error = io::Error::from_raw_os_error(101);
+    let text = Unreachable("localhost, UDP port 2000", &error).to_string();
+    let expected = "localhost, UDP port 2000 cannot be reached: Network is unreachable";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+/// Many that leave together are held together.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_has_no_way_together_is_held_one_by_one() {
+    let (socket, sender, recorder, mut outbox) = overfull();
+    received(&socket, 1);
+    fail(&sender, [101; 5]);
+    let queue = Queue::new(9, 1 << 20);
+    let mut progress = Progress::default();
+    let mut bucket = Bucket::new(Pace::unlimited());
+    let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+    sender.send_bundle(&mut outbox, &mut waits);
+    received(&socket, 9);
+    assert_eq!(recorder.documents().sent, 9);
+}
+
+/// Nobody waits there: once more at once, with a new socket.
+#[test]
+#[cfg(target_os = "linux")]
+fn inline_what_has_no_way_is_tried_once_more() {
+    let once = |code: i32, times: usize| {
+        let (_socket, sender) = listen();
+        let (recorder, pieces) = sized([500]);
+        fail(&sender, std::iter::repeat_n(code, times));
+        for piece in pieces {
+            sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
+        }
+        let documents = recorder.documents();
+        (documents.sent, documents.lost)
+    };
+    let lost = BTreeMap::from([(Loss::SendError, 1)]);
+    for code in AWAY {
+        assert_eq!(once(code, 1), (1, BTreeMap::new()), "{code}");
+        assert_eq!(once(code, 2), (0, lost.clone()), "{code}");
+    }
+    assert_eq!(once(OTHER, 1), (0, lost));
+}
+
+/// The kernel took it, so it stays sent; what is heard later is an event.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_refusal_that_is_heard_late_is_counted_apart() {
+    let (socket, sender) = listen();
+    let (recorder, mut pieces) = sized([500, 500]);
+    let mut outbox = Outbox::default();
+    let second = pieces.pop().unwrap();
+    let mut send = |piece| {
+        sender.send(&mut outbox, piece, &mut Waits::Never);
+        sender.send_bundle(&mut outbox, &mut Waits::Never);
+    };
+    send(pieces.pop().unwrap());
+    assert_eq!(recorder.events().refused_late, 0);
+    fail(&sender, [111]); // as the next call is told of the one before
+    send(second);
+    received(&socket, 2);
+    let documents = recorder.documents();
+    assert_eq!((documents.created, documents.sent), (2, 2));
+    assert_eq!(documents.lost, BTreeMap::new());
+    assert_eq!(recorder.events().refused_late, 1);
+    assert!(documents.is_balanced());
+}
+
+/// The rest of a piece for which there is no time goes the same way.
+#[test]
+fn what_the_end_comes_between_is_lost_by_it() {
+    let (_socket, sender) = listen();
+    let (recorder, pieces) = pieces(|recorder| {
+        let segment = recorder.begin_segment("shop");
+        for _ in 0..3 {
+            let child = segment.begin_subsegment("part");
+            child.metadata("m", "m".repeat(40_000));
+        }
+    });
+    let queue = Queue::new(9, 1 << 20);
+    queue.close(Instant::now());
+    let mut progress = Progress::default();
+    let mut bucket = Bucket::new(Pace::new(1, 0));
+    let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+    for piece in pieces {
+        sender.send(&mut Outbox::default(), piece, &mut waits);
+    }
+    let (documents, entities) = (recorder.documents(), recorder.entities());
+    assert_eq!(documents.lost, BTreeMap::from([(Loss::Shutdown, 4)]));
+    assert_eq!(entities.dropped, BTreeMap::from([(Loss::Shutdown, 4)]));
+    assert!(documents.is_balanced() && entities.is_balanced());
+}
+
+/// Two addresses of one name.
+struct Two(Vec<std::net::SocketAddr>);
+
+impl Resolve for Two {
+    fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<std::net::SocketAddr>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What one network took used to hold for every other.
+#[test]
+fn another_address_may_take_more() {
+    let sockets = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap());
+    let resolver = Resolver::new(Arc::new(Two(addresses.collect())));
+    let address = "xray.test:2000".parse().unwrap();
+    let sender = Sender::new(&address, resolver, limits::DOCUMENT_BYTES);
+    sender.look_up();
+    sender.wait_for_address(Instant::now() + Duration::from_secs(10));
+    let (recorder, mut pieces) = sized([40_000; 3]);
+    let mut outbox = Outbox::default();
+    let mut send = || {
+        let piece = pieces.pop().unwrap();
+        sender.send(&mut outbox, piece, &mut Waits::Never);
+        sender.send_bundle(&mut outbox, &mut Waits::Never);
+        sender.limit.load(Ordering::Relaxed)
+    };
+    sender.udp.lock().takes = TAKES;
+    assert!(send() < 40_000);
+    sender.udp.lock().takes = usize::MAX;
+    assert!(send() < 40_000, "the same address");
+    let [first, _second] = sockets;
+    drop(first);
+    assert_eq!(send(), limits::DOCUMENT_BYTES);
+    assert_eq!(recorder.documents().sent, 3);
 }
