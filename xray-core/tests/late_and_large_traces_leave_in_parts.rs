@@ -165,3 +165,18 @@ fn a_leaked_segment_keeps_nobody_waiting() {
     assert_eq!(recorder.entities().open, 2);
     assert!(recorder.entities().is_balanced() && recorder.documents().is_balanced());
 }
+
+/// The largest child stands apart, so that all others stay.
+#[test]
+fn a_segment_that_is_too_large_lets_go_of_its_largest() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    for size in [5_000, 5_000, 5_000, 45_000, 5_000, 5_000, 5_000, 5_000] {
+        let child = segment.begin_subsegment("part");
+        child.metadata("m", "m".repeat(size));
+    }
+    segment.close();
+    let documents = capture.documents();
+    let parts: Vec<usize> = documents.iter().map(|one| one.walk().count()).collect();
+    assert_eq!(parts, [8, 1]);
+}

@@ -472,3 +472,40 @@ fn another_address_may_take_more() {
     assert_eq!(send(), limits::DOCUMENT_BYTES);
     assert_eq!(recorder.documents().sent, 3);
 }
+
+/// What went out with its parent is not sent once more.
+#[test]
+fn what_is_sent_stays_sent_when_the_rest_is_packed_again() {
+    let (recorder, pieces) = pieces(|recorder| {
+        let segment = recorder.begin_segment("shop");
+        segment.metadata("m", "m".repeat(20_000));
+        for _ in 0..3 {
+            let small = segment.begin_subsegment("small");
+            small.in_subsegment("inner", |inner| inner.annotate("fits", true));
+        }
+        let large = segment.begin_subsegment("large");
+        large.metadata("m", "m".repeat(50_000));
+    });
+    let (socket, sender) = listen();
+    sender.udp.lock().takes = 30_000;
+    for piece in pieces {
+        sender.send(&mut Outbox::default(), piece, &mut Waits::Never);
+    }
+    let mut names = Vec::new();
+    for _ in 0..recorder.documents().sent {
+        let document = receive(&socket).1;
+        names.push(
+            document
+                .walk()
+                .map(|part| part.name.clone())
+                .collect::<Vec<_>>(),
+        );
+    }
+    let mut with_parent = vec!["shop"];
+    with_parent.extend(["small", "inner"].repeat(3));
+    names.iter_mut().for_each(|names| names.sort_unstable());
+    with_parent.sort_unstable();
+    assert_eq!(names, [with_parent, vec!["large"]]);
+    assert_eq!(recorder.entities().written, 8);
+    assert!(recorder.documents().is_balanced() && recorder.entities().is_balanced());
+}
