@@ -159,7 +159,7 @@ impl Queue {
             Some(Loss::Fork)
         } else if state.mode != Mode::Open {
             Some(Loss::Shutdown)
-        } else if state.pieces.len() >= self.max_pieces || state.bytes + bytes > self.max_bytes {
+        } else if self.is_full(&state, bytes) {
             Some(Loss::QueueFull)
         } else {
             None
@@ -183,6 +183,13 @@ impl Queue {
         if wake {
             self.work.notify_one();
         }
+    }
+
+    /// Whether there is no room for so many bytes more. An empty queue takes
+    /// anything: it could never be sent otherwise.
+    fn is_full(&self, state: &State, bytes: usize) -> bool {
+        let is_too_large = state.bytes.saturating_add(bytes) > self.max_bytes;
+        state.pieces.len() >= self.max_pieces || (is_too_large && !state.pieces.is_empty())
     }
 
     /// Whether the emission thread is not to wait for more pieces.

@@ -202,23 +202,16 @@ impl Guest {
         if self.is_elsewhere() {
             return Some(Flushed::leaving(0));
         }
-        let answer = self.answer_now();
-        if answer.is_some() || std::mem::replace(&mut self.has_entered, true) {
-            return answer;
+        if !std::mem::replace(&mut self.has_entered, true) {
+            self.goal.enter();
         }
-        self.goal.enter();
-        self.answer_now()
-    }
-
-    fn answer_now(&self) -> Option<Flushed> {
-        let goal = &self.goal;
-        goal.reached().or_else(|| {
-            if goal.is_up_to_this_thread() {
-                Some(goal.stand())
-            } else {
-                (Instant::now() >= self.deadline).then(|| goal.give_up())
-            }
-        })
+        if let Some(flushed) = self.goal.reached() {
+            return Some(flushed);
+        }
+        if self.goal.is_up_to_this_thread() {
+            return Some(self.goal.stand());
+        }
+        (Instant::now() >= self.deadline).then(|| self.goal.give_up())
     }
 
     pub(super) fn wait(mut self) -> Flushed {

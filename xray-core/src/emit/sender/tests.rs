@@ -509,3 +509,21 @@ fn what_is_sent_stays_sent_when_the_rest_is_packed_again() {
     assert_eq!(recorder.entities().written, 8);
     assert!(recorder.documents().is_balanced() && recorder.entities().is_balanced());
 }
+
+/// After a second it used to be sent all the same.
+#[test]
+fn what_cannot_be_paid_before_the_end_is_not_sent() {
+    let (_socket, sender) = listen();
+    let (recorder, mut pieces) = sized([500]);
+    let queue = Queue::new(9, 1 << 20);
+    queue.close(Instant::now() + Duration::from_millis(1_300));
+    let mut progress = Progress::default();
+    let mut bucket = Bucket::new(Pace::new(100, 0));
+    let mut waits = Waits::Thread(&queue, &mut progress, &mut bucket);
+    let mut outbox = Outbox::default();
+    sender.send(&mut outbox, pieces.pop().unwrap(), &mut waits);
+    sender.send_bundle(&mut outbox, &mut waits);
+    let documents = recorder.documents();
+    assert_eq!(documents.lost, BTreeMap::from([(Loss::Shutdown, 1)]));
+    assert_eq!(documents.sent, 0);
+}
