@@ -64,11 +64,14 @@ pub(crate) const FRAME_BYTES: usize = 250;
 /// Links followed in a chain of sources.
 pub(crate) const EXCEPTIONS: usize = 16;
 
-/// Text one record holds before further values are left out: keeps offsets in
-/// 32 bits and an entity that is annotated for ever within bounds.
-pub(crate) const RECORD_TEXT_BYTES: usize = 64 << 20;
+/// Values of one entity; more would fit into no document.
+pub(crate) const VALUES: u32 = 4_096;
 
-/// Estimated bytes one record holds before further values are left out.
+/// Estimated bytes of one entity with its values; a document has a sixteenth.
+pub(crate) const VALUE_BYTES: usize = 1 << 20;
+
+/// Estimated bytes one record holds before further values are left out. Offsets
+/// of 32 bits reach far beyond what they and as many dead ones take.
 pub(crate) const RECORD_BYTES: usize = 64 << 20;
 
 /// Tallies of one entity; X-Ray indexes 50 annotations a trace.

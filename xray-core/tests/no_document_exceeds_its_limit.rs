@@ -348,23 +348,6 @@ proptest! {
     }
 }
 
-#[test]
-fn what_comes_when_a_record_is_full_is_left_out_whole() {
-    let (_, document, _) = one(64_000, |segment| {
-        segment.annotate("before", 1);
-        let name = "n".repeat(800);
-        for _ in 0..(64 << 20) / name.len() {
-            segment.set_name(&name);
-        }
-        segment.annotate("behind", 2);
-        segment.metadata("behind", "value");
-        segment.link(segment.trace_id().unwrap(), segment.id().unwrap());
-    });
-    let document = document.unwrap();
-    assert_eq!(document["annotations"], serde_json::json!({"before": 1}));
-    assert!(document.get("metadata").is_none() && document.get("links").is_none());
-}
-
 /// The queue is bounded by what its pieces are estimated to take.
 #[test]
 fn the_estimate_knows_how_large_an_exception_is() {

@@ -1,7 +1,6 @@
 //! The members of one entity's object, children apart.
 
 use super::json::{self, Seconds};
-use super::latest::{self, Latest};
 use super::valid;
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
@@ -34,14 +33,10 @@ pub(super) fn write(
 ) -> u64 {
     let record = &piece.record;
     let entity = record.node(node);
-    let present = record
-        .values(node)
-        .fold(0, |present, value| present | bit(value.field));
     let mut members = Members {
         out,
         record,
         node,
-        present,
         trim,
         trimmed: 0,
     };
@@ -52,7 +47,7 @@ pub(super) fn write(
     if entity.is_segment {
         members.segment(piece);
     }
-    if present & !bit(Field::Annotation) != 0 {
+    if entity.has_more_than(Field::Annotation) {
         members.cause();
         members.http();
         members.block(Field::Sql, ",\"sql\":{");
@@ -63,23 +58,15 @@ pub(super) fn write(
         }
         members.precursors();
     }
-    if members.has(Field::Annotation) && !members.usual_annotations() {
-        members.annotations();
-    }
+    members.annotations();
     members.metadata();
     members.trimmed
-}
-
-const fn bit(field: Field) -> u32 {
-    1 << field as u32
 }
 
 struct Members<'a> {
     out: &'a mut Vec<u8>,
     record: &'a Record,
     node: NodeIndex,
-    /// The fields that occur among the values, a bit each.
-    present: u32,
     trim: Trim,
     trimmed: u64,
 }
@@ -130,15 +117,15 @@ impl<'a> Members<'a> {
     }
 
     fn has(&self, field: Field) -> bool {
-        self.present & bit(field) != 0
+        self.record.node(self.node).has(field)
     }
 
-    /// The latest value of a field that a document has once.
-    fn last(&self, field: Field) -> Option<&'a Value> {
+    /// The value of a field that a document has once.
+    fn only(&self, field: Field) -> Option<&'a Value> {
         if !self.has(field) {
             return None;
         }
-        self.values_of(field).last()
+        self.values_of(field).next()
     }
 
     /// The values of a field, oldest first.
@@ -147,8 +134,8 @@ impl<'a> Members<'a> {
         values.filter(move |value| value.field == field)
     }
 
-    fn last_text(&self, field: Field) -> Option<&'a str> {
-        match self.last(field)?.stored {
+    fn only_text(&self, field: Field) -> Option<&'a str> {
+        match self.only(field)?.stored {
             Stored::Text(text) => Some(self.record.text(text)),
             _ => None,
         }
@@ -180,16 +167,16 @@ impl<'a> Members<'a> {
 
     fn segment(&mut self, piece: &Piece) {
         let common = &piece.common;
-        if let Some(user) = self.last_text(Field::User) {
+        if let Some(user) = self.only_text(Field::User) {
             self.raw(",\"user\":");
             self.bounded(user, limits::STRING_CHARS);
         }
-        let origin = self.last_text(Field::Origin).or(common.origin.as_deref());
+        let origin = self.only_text(Field::Origin).or(common.origin.as_deref());
         if let Some(origin) = origin {
             self.raw(",\"origin\":");
             self.bounded(origin, limits::STRING_CHARS);
         }
-        let version = self.last_text(Field::ServiceVersion);
+        let version = self.only_text(Field::ServiceVersion);
         if let Some(version) = version.or(common.service_version.as_deref()) {
             self.raw(",\"service\":{\"version\":");
             self.bounded(version, limits::STRING_CHARS);
@@ -218,11 +205,10 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// `"key":value` for the latest value under each key.
+    /// `"key":value` for each value.
     fn members(&mut self, field: Field) {
-        let latest = Latest::of(self.record, self.values_of(field));
         let mut separator = "";
-        for value in self.values_of(field).filter(|value| latest.has(value)) {
+        for value in self.values_of(field) {
             self.raw(separator);
             separator = ",";
             json::string(self.out, self.record.key(value));
@@ -278,7 +264,7 @@ impl<'a> Members<'a> {
         }
         if !exceptions.is_empty() {
             self.raw("]}");
-        } else if let Some(Stored::Id(id)) = self.last(Field::CauseLink).map(|link| link.stored) {
+        } else if let Some(Stored::Id(id)) = self.only(Field::CauseLink).map(|link| link.stored) {
             self.raw(",\"cause\":\"");
             self.id(id);
             self.raw("\"");
@@ -374,7 +360,7 @@ impl<'a> Members<'a> {
     fn fields(&mut self, fields: &[(Field, &str)]) {
         let mut separator = "";
         for (field, name) in fields {
-            if let Some(value) = self.last(*field)
+            if let Some(value) = self.only(*field)
                 && !matches!(value.stored, Stored::Boolean(false))
             {
                 self.raw(separator);
@@ -400,55 +386,29 @@ impl<'a> Members<'a> {
         self.raw("\"]");
     }
 
-    /// Writes the annotations of nearly every entity in one go: few, under
-    /// different keys that are valid as they stand. `false`, and nothing is
-    /// written, if they are not like that.
-    fn usual_annotations(&mut self) -> bool {
-        let (start, trimmed) = (self.out.len(), self.trimmed);
-        let mut marks = 0;
-        let mut opening = ",\"annotations\":{\"";
-        for value in self.values_of(Field::Annotation) {
-            let key = self.record.key(value);
-            let mark = latest::mark(key.as_bytes());
-            if marks & mark != 0 || self.trim == Trim::Everything || !valid::is_usual_key(key) {
-                self.out.truncate(start);
-                self.trimmed = trimmed;
-                return false;
-            }
-            marks |= mark;
-            self.raw(opening);
-            opening = ",\"";
-            self.raw(key);
-            self.raw("\":");
-            self.value(value, limits::ANNOTATION_CHARS);
-        }
-        self.raw("}");
-        true
-    }
-
     fn annotations(&mut self) {
-        let mut opening = ",\"annotations\":{";
+        if !self.has(Field::Annotation) {
+            return;
+        }
+        let mut opening = ",\"annotations\":{\"";
         let mut written = 0;
-        let latest = Latest::of(self.record, self.values_of(Field::Annotation));
         for value in self.values_of(Field::Annotation) {
-            if !latest.has(value) {
-                continue;
-            }
             if self.trim == Trim::Everything && written == limits::ANNOTATIONS {
                 self.trimmed += 1;
                 continue;
             }
             written += 1;
             self.raw(opening);
-            opening = ",";
+            opening = ",\"";
             let given = self.record.key(value);
-            if latest.are_valid {
-                self.key(given);
+            if valid::is_usual_key(given) {
+                self.raw(given);
             } else {
                 let key = valid::key(given);
                 self.trimmed += u64::from(key != given);
-                self.key(&key);
+                self.raw(&key);
             }
+            self.raw("\":");
             self.value(value, limits::ANNOTATION_CHARS);
         }
         self.raw("}");
@@ -465,9 +425,7 @@ impl<'a> Members<'a> {
         if !self.has(Field::Metadata) {
             return;
         }
-        let latest = Latest::of(self.record, self.values_of(Field::Metadata));
-        let values = self.values_of(Field::Metadata);
-        let mut values: Vec<&Value> = values.filter(|value| latest.has(value)).collect();
+        let mut values: Vec<&Value> = self.values_of(Field::Metadata).collect();
         // One object a namespace; the sort is stable, so keys keep their order.
         values.sort_by_key(|value| self.record.metadata_key(value).0);
         let mut open: Option<&str> = None;

@@ -2,7 +2,6 @@
 //! as JSON by hand, and packed into documents that fit.
 
 pub(crate) mod json;
-mod latest;
 mod members;
 pub(crate) mod pack;
 pub(crate) mod valid;

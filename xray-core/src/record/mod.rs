@@ -7,12 +7,14 @@
 
 mod cause;
 pub(crate) mod json;
+mod keys;
 #[cfg(all(test, loom))]
 mod loom;
 mod open;
 mod spare;
 pub(crate) mod trace;
 mod value;
+mod write;
 
 pub use cause::{AnyError, BoxedErrorKind, ErrorKind, ExceptionReport, LocalBoxedErrorKind};
 pub(crate) use cause::{Exception, Frame, Seen, panic_message};
@@ -23,10 +25,8 @@ pub(crate) use value::{Field, Stored};
 
 use std::ops::Range;
 
-use self::cause::cut;
-use self::value::Tallied;
+use self::keys::Index;
 use crate::SegmentId;
-use crate::limits;
 
 /// A piece of [`Record::text`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +38,10 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn len(self) -> usize {
         (self.end - self.start) as usize
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
 }
 
@@ -60,6 +64,10 @@ pub(crate) struct Node {
     /// The first value; each leads to the next.
     first_value: ValueIndex,
     last_value: ValueIndex,
+    /// How many values it has.
+    values: u32,
+    /// The fields of its values, a bit each; above them the marks of their names.
+    marks: u64,
     pub(crate) name: Text,
     pub(crate) start: i64,
     pub(crate) end: i64,
@@ -75,6 +83,16 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn parent(&self) -> Option<NodeIndex> {
         (self.parent != NONE).then_some(self.parent)
+    }
+
+    /// Whether it has a value of that field.
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.marks & field.bit() != 0
+    }
+
+    /// Whether it has a value of another field.
+    pub(crate) fn has_more_than(&self, field: Field) -> bool {
+        self.marks & Field::ALL_BITS & !field.bit() != 0
     }
 }
 
@@ -130,8 +148,12 @@ pub(crate) struct Record {
     values: Vec<Value>,
     text: String,
     pub(crate) exceptions: Vec<Exception>,
+    /// Finds values of entities that have many.
+    index: Option<Box<Index>>,
     /// Estimate of all documents to come out of this record.
     bytes: usize,
+    /// Bytes of text that nothing leads to.
+    dead: usize,
     /// Values for which there was no room.
     pub(crate) left_out: u64,
 }
@@ -160,20 +182,7 @@ impl Record {
     }
 
     pub(crate) fn text(&self, text: Text) -> &str {
-        &self.text[text.start as usize..text.end as usize]
-    }
-
-    /// Copies `text`, cut at a character boundary at `limit` bytes or where the
-    /// arena is full.
-    fn store(&mut self, text: &str, limit: usize) -> Text {
-        let room = limits::RECORD_TEXT_BYTES.saturating_sub(self.text.len());
-        let cut = floor_char_boundary(text, limit.min(room));
-        let start = self.text.len() as u32;
-        self.text.push_str(&text[..cut]);
-        Text {
-            start,
-            end: self.text.len() as u32,
-        }
+        &self.text[text.range()]
     }
 
     fn begin(
@@ -184,7 +193,7 @@ impl Record {
         name: &str,
         start: i64,
     ) -> NodeIndex {
-        let name = self.store(name, limits::NAME_BYTES);
+        let name = self.store_name(name);
         let index = self.nodes.len() as NodeIndex;
         let bytes = 110 + name.len() as u32;
         self.nodes.push(Node {
@@ -196,6 +205,8 @@ impl Record {
             next_sibling: NONE,
             first_value: NONE,
             last_value: NONE,
+            values: 0,
+            marks: 0,
             name,
             start,
             end: start,
@@ -222,138 +233,17 @@ impl Record {
         }
     }
 
-    pub(crate) fn rename(&mut self, node: NodeIndex, name: &str) {
-        let name = self.store(name, limits::NAME_BYTES);
-        self.node_mut(node).name = name;
-    }
-
-    /// Whether there is room for a value with a longest key; if not it is
-    /// counted, since a key or a text that was cut would say something else.
+    /// Hangs a value on its node, behind those already there.
     #[inline]
-    fn has_room(&mut self) -> bool {
-        const ROOM: usize = limits::NAMESPACE_BYTES + limits::KEY_BYTES;
-        let has_room = self.text.len() + ROOM <= limits::RECORD_TEXT_BYTES
-            && self.bytes <= limits::RECORD_BYTES;
-        self.left_out += u64::from(!has_room);
-        has_room
-    }
-
-    /// Adds a value that needs no key.
-    pub(crate) fn push(&mut self, node: NodeIndex, field: Field, stored: Stored) {
-        if self.has_room() {
-            self.append(node, field, (0, Text::default()), stored);
-        }
-    }
-
-    /// Adds a text, cut at `limit` bytes.
-    pub(crate) fn push_text(&mut self, node: NodeIndex, field: Field, text: &str, limit: usize) {
-        let text = self.store(text, limit);
-        self.push(node, field, Stored::Text(text));
-    }
-
-    /// Adds a value under a key.
-    #[inline]
-    fn push_at(&mut self, node: NodeIndex, field: Field, key: &str, stored: Stored) {
-        if self.has_room() {
-            let key = self.store(key, limits::KEY_BYTES);
-            self.append(node, field, (0, key), stored);
-        }
-    }
-
-    /// Adds a value under a key of a namespace.
-    fn push_in(&mut self, node: NodeIndex, field: Field, key: (&str, &str), stored: Stored) {
-        if self.has_room() {
-            // What was stored counts: either may be cut.
-            let namespace = self.store(key.0, limits::NAMESPACE_BYTES);
-            let key = self.store(key.1, limits::KEY_BYTES);
-            let both = Text {
-                start: namespace.start,
-                end: key.end,
-            };
-            self.append(node, field, (namespace.len() as u8, both), stored);
-        }
-    }
-
-    /// Adds a text of the `sql` block.
-    pub(crate) fn push_sql(&mut self, node: NodeIndex, key: &str, text: &str) {
-        let text = self.store(&cut(text, limits::SQL_BYTES), usize::MAX);
-        self.push_at(node, Field::Sql, key, Stored::Text(text));
-    }
-
-    /// Adds what is JSON already, under a key of a namespace.
-    pub(crate) fn push_json(
-        &mut self,
-        node: NodeIndex,
-        field: Field,
-        key: (&str, &str),
-        json: &str,
-    ) {
-        let before = self.text.len();
-        let text = self.store(json, usize::MAX);
-        if text.len() == json.len() {
-            self.push_in(node, field, key, Stored::Json(text));
-        } else {
-            self.text.truncate(before); // half a value is no JSON
-            self.left_out += 1;
-        }
-    }
-
-    /// Adds what was tallied of an entity, as annotations.
-    fn annotate_tallied(&mut self, node: NodeIndex, tallies: &[Tallied]) {
-        for tallied in tallies {
-            self.annotate(node, &tallied.key, &tallied.value);
-        }
-    }
-
-    pub(crate) fn annotate(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
-        let stored = match value {
-            AnnotationValue::Text(text) => Stored::Text(self.store(text, limits::ANNOTATION_BYTES)),
-            AnnotationValue::Integer(number) => Stored::Integer(*number),
-            AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
-            AnnotationValue::Float(number) => Stored::Float(*number),
-            AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
-        };
-        self.push_at(node, Field::Annotation, key, stored);
-    }
-
-    /// Adds an exception that happened here.
-    fn push_exception(&mut self, node: NodeIndex, exception: Exception) {
-        if self.has_room() {
-            let index = self.exceptions.len() as u32;
-            self.exceptions.push(exception);
-            self.append(
-                node,
-                Field::Exception,
-                (0, Text::default()),
-                Stored::Exception(index),
-            );
-        }
-    }
-
-    #[inline]
-    fn append(&mut self, node: NodeIndex, field: Field, key: (u8, Text), stored: Stored) {
-        let (split, key) = key;
-        let stored_bytes = match stored {
-            Stored::Exception(index) => self.exceptions[index as usize].bytes(),
-            plain => plain.bytes(),
-        };
-        let bytes = key.len() + stored_bytes + 12;
-        self.bytes += bytes;
+    fn hang(&mut self, node: NodeIndex, value: Value) {
         let index = self.values.len() as ValueIndex;
         let owner = &mut self.nodes[node as usize];
-        owner.bytes = owner.bytes.saturating_add(bytes as u32);
         let last = std::mem::replace(&mut owner.last_value, index);
         match self.values.get_mut(last as usize) {
             Some(last) => last.next = index,
             None => owner.first_value = index,
         }
-        self.values.push(Value {
-            next: NONE,
-            field,
-            split,
-            key,
-            stored,
-        });
+        self.values.push(value);
     }
 
     /// Values of `node`, oldest first.
@@ -380,7 +270,8 @@ impl Record {
         self.values.clear();
         self.text.clear();
         self.exceptions.clear();
-        (self.bytes, self.left_out) = (0, 0);
+        self.index = None;
+        (self.bytes, self.dead, self.left_out) = (0, 0, 0);
     }
 
     /// Whether it is small enough to be kept for another trace.
@@ -450,27 +341,43 @@ impl Record {
     /// Copies a node with its values, but not its children.
     fn copy_to(&self, to: &mut Self, old: NodeIndex, parent: Option<NodeIndex>) -> NodeIndex {
         let node = self.node(old);
-        let new = to.begin(
-            node.id,
-            parent,
-            node.parent_id,
-            self.text(node.name),
-            node.start,
-        );
-        to.node_mut(new).flags = node.flags;
-        to.node_mut(new).is_segment = node.is_segment;
-        to.node_mut(new).shown = node.shown;
+        let new = to.nodes.len() as NodeIndex;
+        let name = to.store(self.text(node.name));
+        to.nodes.push(Node {
+            parent: parent.unwrap_or(NONE),
+            first_child: NONE,
+            last_child: NONE,
+            next_sibling: NONE,
+            first_value: NONE,
+            last_value: NONE,
+            name,
+            ..node.clone()
+        });
+        to.bytes += node.bytes as usize;
+        if let Some(parent) = parent {
+            to.link(parent, new);
+        }
         for value in self.values(old) {
+            let key = to.store(self.text(value.key));
             let stored = match value.stored {
-                Stored::Text(text) => Stored::Text(to.store(self.text(text), usize::MAX)),
-                Stored::Json(text) => Stored::Json(to.store(self.text(text), usize::MAX)),
+                Stored::Text(text) => Stored::Text(to.store(self.text(text))),
+                Stored::Json(text) => Stored::Json(to.store(self.text(text))),
                 Stored::Exception(index) => {
-                    to.push_exception(new, self.exceptions[index as usize].clone());
-                    continue;
+                    let exceptions = to.exceptions.len() as u32;
+                    to.exceptions.push(self.exceptions[index as usize].clone());
+                    Stored::Exception(exceptions)
                 }
                 plain => plain,
             };
-            to.push_in(new, value.field, self.metadata_key(value), stored);
+            to.hang(
+                new,
+                Value {
+                    next: NONE,
+                    key,
+                    stored,
+                    ..*value
+                },
+            );
         }
         new
     }

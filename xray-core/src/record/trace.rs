@@ -17,6 +17,7 @@ use super::{ExceptionReport, Field, Flags, NodeIndex, Record, State as NodeState
 use crate::clock::Anchor;
 use crate::emit::deferred::{Shown, Waiting};
 use crate::emit::{Piece, PieceHead};
+use crate::encode::valid;
 use crate::entity::Class;
 use crate::entropy::IdSequence;
 use crate::header::Carried;
@@ -207,11 +208,14 @@ impl Trace {
             return;
         };
         let tallies = &mut slot.notes().tallies;
-        let is_full = tallies.len() >= limits::TALLIES;
-        match tallies.iter_mut().find(|known| known.key == name) {
-            Some(known) => known.join(tally),
-            None if is_full => record.left_out += 1,
-            None => tallies.push(Tallied::new(name, tally)),
+        let key = valid::key(name);
+        if let Some(known) = tallies.iter_mut().find(|known| known.key == key) {
+            known.join(tally);
+        } else if tallies.len() < limits::TALLIES {
+            record.left_out += u64::from(key != name);
+            tallies.push(Tallied::new(key.into_owned(), tally));
+        } else {
+            record.left_out += 1;
         }
     }
 

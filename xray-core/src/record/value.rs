@@ -32,6 +32,15 @@ pub(crate) enum Field {
     Metadata,
 }
 
+impl Field {
+    /// The bits of all fields.
+    pub(super) const ALL_BITS: u64 = (Self::Metadata.bit() << 1) - 1;
+
+    pub(super) const fn bit(self) -> u64 {
+        1 << self as u64
+    }
+}
+
 /// A value as it lies in a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stored {
@@ -158,21 +167,19 @@ pub enum Tally<'a> {
 /// A tally under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Tallied {
+    /// As it is written.
     pub(crate) key: String,
     pub(crate) value: AnnotationValue<'static>,
 }
 
 impl Tallied {
-    pub(crate) fn new(key: &str, tally: Tally<'_>) -> Self {
+    pub(crate) fn new(key: String, tally: Tally<'_>) -> Self {
         let value = match tally {
             Tally::Sum(number) | Tally::Max(number) => number_value(number),
             Tally::Any(flag) => AnnotationValue::Boolean(flag),
             Tally::Last(value) => into_owned(value),
         };
-        Self {
-            key: key.to_owned(),
-            value,
-        }
+        Self { key, value }
     }
 
     pub(crate) fn join(&mut self, tally: Tally<'_>) {

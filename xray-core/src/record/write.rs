@@ -1,0 +1,421 @@
+//! Writing down a value: one a key, the latest, within what an entity may hold.
+
+use super::cause::cut;
+use super::keys::{Name, single};
+use super::value::Tallied;
+use super::{AnnotationValue, Exception, Field, NONE, NodeIndex, Record, Stored, Text, Value};
+use super::{ValueIndex, floor_char_boundary};
+use crate::encode::valid;
+use crate::limits;
+
+/// Estimate of what a document writes around a value.
+const AROUND: usize = 12;
+/// Bytes of text nothing leads to that are not worth moving the rest together.
+const SCRAPS: usize = 4 << 10;
+
+/// What is to be written down, not copied yet.
+#[derive(Debug, Clone, Copy)]
+enum Content<'a> {
+    Text(&'a str),
+    Json(&'a str),
+    /// Lies outside of the text arena.
+    Plain(Stored),
+}
+
+impl Content<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Plain(stored) => stored.bytes(),
+        }
+    }
+}
+
+impl Record {
+    /// Writes a value that needs no key.
+    #[inline]
+    pub(crate) fn push(&mut self, node: NodeIndex, field: Field, stored: Stored) {
+        self.put(
+            node,
+            field,
+            Name::NONE,
+            single(field),
+            Content::Plain(stored),
+        );
+    }
+
+    /// Writes a text, cut at `limit` bytes.
+    pub(crate) fn push_text(&mut self, node: NodeIndex, field: Field, text: &str, limit: usize) {
+        let text = Content::Text(prefix(text, limit));
+        self.put(node, field, Name::NONE, single(field), text);
+    }
+
+    /// Writes a text of the `sql` block.
+    pub(crate) fn push_sql(&mut self, node: NodeIndex, key: &str, text: &str) {
+        let text = cut(text, limits::SQL_BYTES);
+        self.put_at(node, Field::Sql, ("", key), Content::Text(&text));
+    }
+
+    /// Writes what is JSON already, under a key of a namespace.
+    pub(crate) fn push_json(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        key: (&str, &str),
+        json: &str,
+    ) {
+        self.put_at(node, field, key, Content::Json(json));
+    }
+
+    /// Writes what was tallied of an entity, as annotations.
+    pub(super) fn annotate_tallied(&mut self, node: NodeIndex, tallies: &[Tallied]) {
+        for tallied in tallies {
+            self.annotate(node, &tallied.key, &tallied.value);
+        }
+    }
+
+    pub(crate) fn annotate(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
+        if key.len() > limits::KEY_CHARS {
+            let written = valid::key(key);
+            self.left_out += u64::from(written != key);
+            return self.annotate(node, &written, value);
+        }
+        let stored = match value {
+            AnnotationValue::Text(text) => {
+                let text = Content::Text(prefix(text, limits::ANNOTATION_BYTES));
+                let name = Name::new("", key);
+                return self.put(node, Field::Annotation, name, name.mark(), text);
+            }
+            AnnotationValue::Integer(number) => Stored::Integer(*number),
+            AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
+            AnnotationValue::Float(number) => Stored::Float(*number),
+            AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
+        };
+        let name = Name::new("", key);
+        self.put(
+            node,
+            Field::Annotation,
+            name,
+            name.mark(),
+            Content::Plain(stored),
+        );
+    }
+
+    /// Writes an exception that happened here.
+    pub(super) fn push_exception(&mut self, node: NodeIndex, exception: Exception) {
+        if self.has_room(node, exception.bytes() + AROUND) {
+            let index = self.exceptions.len() as u32;
+            let bytes = exception.bytes() + AROUND;
+            self.exceptions.push(exception);
+            let stored = Stored::Exception(index);
+            let key = (0, Text::default());
+            self.append(node, Field::Exception, key, stored, (bytes, 0));
+        }
+    }
+
+    /// Sets the name, in place of the one before.
+    pub(crate) fn rename(&mut self, node: NodeIndex, name: &str) {
+        let name = prefix(name, limits::NAME_BYTES);
+        let before = self.node(node).name;
+        self.let_go(before);
+        let name = self.store_name(name);
+        self.resize(node, before.len(), name.len());
+        self.node_mut(node).name = name;
+        self.tidy();
+    }
+
+    /// Copies a name; in a record that is full it goes, and the encoder counts
+    /// what it writes in its stead.
+    pub(super) fn store_name(&mut self, name: &str) -> Text {
+        if self.bytes <= limits::RECORD_BYTES {
+            self.store(prefix(name, limits::NAME_BYTES))
+        } else {
+            Text::default()
+        }
+    }
+
+    /// Writes under a key, of which either part may be cut.
+    fn put_at(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        (namespace, key): (&str, &str),
+        content: Content<'_>,
+    ) {
+        let name = Name::new(
+            prefix(namespace, limits::NAMESPACE_BYTES),
+            prefix(key, limits::KEY_BYTES),
+        );
+        self.left_out += u64::from(name.len() < namespace.len() + key.len());
+        self.put(node, field, name, name.mark(), content);
+    }
+
+    /// Writes a value, in place of the one of that name. Where `mark` is among
+    /// those of the entity there may be one.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+        content: Content<'_>,
+    ) {
+        let marks = self.nodes[node as usize].marks;
+        if marks & mark != 0 && self.rewrite(node, field, name, content) {
+            return;
+        }
+        let bytes = name.len() + content.len() + AROUND;
+        if self.has_room(node, bytes) {
+            let key = self.store_key(name);
+            let stored = self.store_content(content);
+            self.append(node, field, key, stored, (bytes, mark));
+        }
+    }
+
+    /// Whether an entity may have one more value of so many bytes; if not it is
+    /// counted.
+    #[inline]
+    fn has_room(&mut self, node: NodeIndex, bytes: usize) -> bool {
+        let owner = &self.nodes[node as usize];
+        let has_room = owner.values < limits::VALUES
+            && owner.bytes as usize + bytes <= limits::VALUE_BYTES
+            && self.bytes <= limits::RECORD_BYTES;
+        if !has_room {
+            self.left_out += 1;
+        }
+        has_room
+    }
+
+    /// Copies a text to the end of the arena.
+    #[inline]
+    pub(super) fn store(&mut self, text: &str) -> Text {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        Text {
+            start,
+            end: self.text.len() as u32,
+        }
+    }
+
+    #[inline]
+    fn store_key(&mut self, name: Name<'_>) -> (u8, Text) {
+        let start = self.text.len() as u32;
+        if !name.namespace.is_empty() {
+            self.text.push_str(name.namespace);
+        }
+        self.text.push_str(name.key);
+        let end = self.text.len() as u32;
+        (name.namespace.len() as u8, Text { start, end })
+    }
+
+    #[inline]
+    fn store_content(&mut self, content: Content<'_>) -> Stored {
+        match content {
+            Content::Text(text) => Stored::Text(self.store(text)),
+            Content::Json(json) => Stored::Json(self.store(json)),
+            Content::Plain(stored) => stored,
+        }
+    }
+
+    #[inline]
+    fn append(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        (split, key): (u8, Text),
+        stored: Stored,
+        (bytes, mark): (usize, u64),
+    ) {
+        self.bytes += bytes;
+        let owner = &mut self.nodes[node as usize];
+        owner.bytes += bytes as u32;
+        owner.values += 1;
+        owner.marks |= field.bit() | mark;
+        self.hang(
+            node,
+            Value {
+                next: NONE,
+                field,
+                split,
+                key,
+                stored,
+            },
+        );
+    }
+
+    /// Sets the value of that name anew, if there is one. What has no room goes,
+    /// as does the one before, which does not hold any more.
+    #[cold]
+    fn rewrite(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        content: Content<'_>,
+    ) -> bool {
+        let Some(at) = self.find(node, field, name) else {
+            return false;
+        };
+        let value = self.values[at as usize];
+        let (before, after) = (value.stored.bytes(), content.len());
+        let bytes = self.node(node).bytes as usize + after - before;
+        if let Stored::Text(text) | Stored::Json(text) = value.stored {
+            self.let_go(text);
+        }
+        if after <= before || (bytes <= limits::VALUE_BYTES && self.bytes <= limits::RECORD_BYTES) {
+            self.values[at as usize].stored = self.store_content(content);
+            self.resize(node, before, after);
+        } else {
+            self.left_out += 1;
+            self.take_out(node, at);
+        }
+        self.tidy();
+        true
+    }
+
+    /// Takes a value out of its entity's. It still counts as one of those that
+    /// there may be, so that its place is not lost for ever.
+    fn take_out(&mut self, node: NodeIndex, at: ValueIndex) {
+        let gone = self.values[at as usize];
+        self.let_go(gone.key);
+        self.resize(node, gone.key.len() + gone.stored.bytes() + AROUND, 0);
+        self.index = None;
+        let owner = &mut self.nodes[node as usize];
+        let mut next = std::mem::replace(&mut owner.first_value, NONE);
+        owner.last_value = NONE;
+        owner.marks &= !Field::ALL_BITS;
+        while let Some(value) = self.values.get_mut(next as usize) {
+            let this = std::mem::replace(&mut next, std::mem::replace(&mut value.next, NONE));
+            if this == at {
+                continue;
+            }
+            owner.marks |= value.field.bit();
+            match std::mem::replace(&mut owner.last_value, this) {
+                NONE => owner.first_value = this,
+                last => self.values[last as usize].next = this,
+            }
+        }
+    }
+
+    /// An entity takes `after` bytes where it took `before`.
+    fn resize(&mut self, node: NodeIndex, before: usize, after: usize) {
+        self.bytes = self.bytes - before + after;
+        let owner = self.node_mut(node);
+        owner.bytes = owner.bytes - before as u32 + after as u32;
+    }
+
+    /// Nothing leads to that text any more.
+    fn let_go(&mut self, text: Text) {
+        if text.end as usize == self.text.len() {
+            self.text.truncate(text.start as usize);
+        } else {
+            self.dead += text.len();
+        }
+    }
+
+    /// Moves the text together once most of it is dead, which pays for it.
+    fn tidy(&mut self) {
+        if self.dead <= self.bytes + SCRAPS {
+            return;
+        }
+        self.dead = 0;
+        let room = self.text.len().min(self.bytes + SCRAPS);
+        let old = std::mem::replace(&mut self.text, String::with_capacity(room));
+        let Self {
+            nodes,
+            values,
+            text,
+            ..
+        } = self;
+        let mut keep = |kept: &mut Text| {
+            let start = text.len() as u32;
+            text.push_str(&old[kept.range()]);
+            let end = text.len() as u32;
+            *kept = Text { start, end };
+        };
+        for node in nodes {
+            keep(&mut node.name);
+            let mut next = node.first_value;
+            while let Some(value) = values.get_mut(next as usize) {
+                keep(&mut value.key);
+                if let Stored::Text(text) | Stored::Json(text) = &mut value.stored {
+                    keep(text);
+                }
+                next = value.next;
+            }
+        }
+    }
+}
+
+/// As much of a text as has room in `limit` bytes.
+#[inline]
+fn prefix(text: &str, limit: usize) -> &str {
+    &text[..floor_char_boundary(text, limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SegmentId;
+
+    fn begin(record: &mut Record, name: &str) -> NodeIndex {
+        record.begin(SegmentId::new(7).unwrap(), None, None, name, 0)
+    }
+
+    #[test]
+    fn rewriting_costs_the_memory_of_what_holds() {
+        let mut record = Record::default();
+        let node = begin(&mut record, "agent");
+        let texts = ["a".repeat(900), "b".repeat(1_000)];
+        for at in 0..1_000_000 {
+            record.annotate(node, "progress", &at.into());
+            record.annotate(node, "state", &(&texts[at % 2]).into());
+            record.annotate(node, "last", &(&texts[(at + 1) % 2]).into());
+            record.rename(node, "agent at work");
+        }
+        assert_eq!(record.values.len(), 3);
+        assert!(
+            record.text.capacity() < 20_000,
+            "{}",
+            record.text.capacity()
+        );
+        let texts: Vec<_> = record.values(node).map(|value| value.stored).collect();
+        let [
+            Stored::Integer(_) | Stored::Unsigned(999_999),
+            Stored::Text(state),
+            Stored::Text(last),
+        ] = texts[..]
+        else {
+            panic!("{texts:?}");
+        };
+        assert_eq!(record.text(state), "b".repeat(1_000));
+        assert_eq!(record.text(last), "a".repeat(900));
+        assert_eq!(record.text(record.node(node).name), "agent at work");
+        assert_eq!(record.left_out, 0);
+    }
+
+    #[test]
+    fn a_full_record_leaves_out_values_and_names() {
+        let mut record = Record::default();
+        let mut full = 0;
+        let json = format!("\"{}\"", "m".repeat(60_000));
+        while record.bytes <= limits::RECORD_BYTES {
+            let node = begin(&mut record, "large");
+            for key in 0..17 {
+                record.push_json(node, Field::Metadata, ("default", &key.to_string()), &json);
+            }
+            full += 1;
+        }
+        assert_eq!((full, record.left_out), (66, 0));
+        let late = begin(&mut record, "late");
+        assert_eq!(record.text(record.node(late).name), "");
+        record.annotate(late, "a", &1.into());
+        record.push_json(late, Field::Metadata, ("default", "m"), &json);
+        assert_eq!(record.node(late).values, 0);
+        assert_eq!(record.left_out, 2);
+        // A value that needs no more than the one before is written anew.
+        record.push_json(0, Field::Metadata, ("default", "0"), "1");
+        assert_eq!((record.node(0).values, record.left_out), (17, 2));
+    }
+}
