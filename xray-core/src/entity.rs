@@ -159,7 +159,7 @@ impl Entity {
     /// is the outermost subsegment.
     pub fn segment(&self) -> Self {
         match &self.0 {
-            Inner::Recorded(trace, key) => Self(Inner::Recorded(trace.clone(), trace.top(*key))),
+            Inner::Recorded(trace, key) => Self(Inner::Recorded(trace.clone(), key.top())),
             other => Self(other.clone()),
         }
     }
@@ -304,7 +304,7 @@ impl Entity {
     pub fn link(&self, trace_id: TraceId, id: SegmentId) {
         self.recorded(|trace, key| {
             let link = format!("{trace_id}@{id}");
-            trace.write_to_top(key, |record, node| {
+            trace.write(key.top(), |record, node| {
                 record.push_text(node, Field::Link, &link, usize::MAX);
             });
         });
@@ -425,7 +425,7 @@ impl Entity {
 
     fn on_segment(&self, field: Field, text: &str) {
         self.recorded(|trace, key| {
-            trace.write_to_top(key, |record, node| {
+            trace.write(key.top(), |record, node| {
                 record.push_text(node, field, text, limits::STRING_BYTES);
             });
         });
@@ -435,14 +435,14 @@ impl Entity {
     /// that a body or stream may outlive the handler. Its end is then the
     /// moment the last guard goes.
     pub fn hold(&self) -> Hold {
-        let trace = match &self.0 {
-            Inner::Recorded(trace, _) => {
-                trace.hold();
-                Some(trace.clone())
+        let held = match &self.0 {
+            Inner::Recorded(trace, key) => {
+                trace.hold(*key);
+                Some((trace.clone(), *key))
             }
             _ => None,
         };
-        Hold(trace)
+        Hold(held)
     }
 
     /// Writes with the trace locked: nothing of a user's may be called.
@@ -488,12 +488,12 @@ impl fmt::Debug for Entity {
 /// Keeps a segment open; see [`Entity::hold`].
 #[derive(Debug)]
 #[must_use = "the segment is held only while this lives"]
-pub struct Hold(Option<Arc<Trace>>);
+pub struct Hold(Option<(Arc<Trace>, Key)>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(trace) = &self.0 {
-            trace.release();
+        if let Some((trace, key)) = &self.0 {
+            trace.release(*key);
         }
     }
 }

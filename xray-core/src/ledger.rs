@@ -43,13 +43,15 @@ pub enum Loss {
     /// It did not fit into a datagram even after everything that may be
     /// trimmed was trimmed.
     TooLarge,
+    /// Its trace was kept by its sampler, but had held back too much by then.
+    Undecided,
     /// The socket's own buffer stayed full.
     WouldBlock,
 }
 
 impl Loss {
     /// Every reason, in the order of [`Loss::name`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Discarded,
         Self::Fork,
         Self::HookDropped,
@@ -63,6 +65,7 @@ impl Loss {
         Self::Serialize,
         Self::Shutdown,
         Self::TooLarge,
+        Self::Undecided,
         Self::WouldBlock,
     ];
 
@@ -82,6 +85,7 @@ impl Loss {
             Self::Serialize => "serialize",
             Self::Shutdown => "shutdown",
             Self::TooLarge => "too_large",
+            Self::Undecided => "undecided",
             Self::WouldBlock => "would_block",
         }
     }

@@ -1,5 +1,5 @@
-//! The traces that are alive, so that any thread can look at them, and so that
-//! those nobody closes are bounded.
+//! The traces of which something is open, so that any thread can look at them,
+//! and so that those nobody closes are bounded.
 
 use std::sync::{Arc, Weak};
 
@@ -50,7 +50,7 @@ impl Live {
     }
 
     fn lock(&self, stripe: usize) -> MutexGuard<'_, Stripe> {
-        self.stripes[stripe].lock()
+        self.stripes[stripe].lock_or(Stripe::default)
     }
 
     /// Traces that are listed. Never asked for while a stripe is locked.
@@ -92,8 +92,7 @@ impl Live {
     }
 
     pub(crate) fn remove(&self, place: Place) {
-        let mut stripe = self.stripes[place.stripe].lock_or(Stripe::default);
-        stripe.take(place.at, place.number);
+        self.lock(place.stripe).take(place.at, place.number);
     }
 
     pub(crate) fn traces(&self) -> Vec<Arc<Trace>> {
@@ -139,9 +138,24 @@ impl Stripe {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::Recorder;
     use crate::emit::capture::Capture;
     use crate::sampling::Always;
+
+    /// As when a trace closes that another thread is about to give up.
+    #[test]
+    fn a_place_that_went_to_another_trace_is_left_alone() {
+        let live = Live::new(100);
+        let first = live.insert(Weak::new());
+        live.lock(first.stripe).take_oldest();
+        let second = live.insert(Weak::new());
+        assert_eq!((first.stripe, first.at), (second.stripe, second.at));
+        live.remove(first);
+        assert_eq!(live.len(), 1);
+        live.remove(second);
+        assert_eq!(live.len(), 0);
+    }
 
     #[test]
     fn one_thread_may_have_all_that_may_be_open() {

@@ -117,19 +117,19 @@ enum Of {
     Nothing,
 }
 
-#[derive(Default)]
 struct TraceModel {
     sampled: bool,
-    holds: usize,
-    close_at_release: Option<usize>,
 }
 
 struct Node {
     trace: usize,
     id: String,
     parent: Option<String>,
-    is_root: bool,
+    /// The segment it belongs to, or what stands for it.
+    top: usize,
     open: bool,
+    holds: usize,
+    close_at_release: bool,
     note: Option<i64>,
 }
 
@@ -198,11 +198,8 @@ impl<'a> World<'a> {
         let segment = self.recorder.segment("root").decide(decision).begin();
         self.begun += 1;
         let of = if record {
-            self.traces.push(TraceModel {
-                sampled,
-                ..TraceModel::default()
-            });
-            self.node(&segment, None, self.traces.len() - 1, true)
+            self.traces.push(TraceModel { sampled });
+            self.node(&segment, None, self.traces.len() - 1, None)
         } else {
             self.unsampled += 1;
             Of::Nothing
@@ -214,22 +211,28 @@ impl<'a> World<'a> {
     fn begin_facade(&mut self, slot: usize) {
         let caller = "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1";
         let segment = self.recorder.begin_facade(&TraceHeader::parse(caller));
-        self.traces.push(TraceModel {
-            sampled: true,
-            ..TraceModel::default()
-        });
+        self.traces.push(TraceModel { sampled: true });
         let of = Of::Facade(self.traces.len() - 1);
         let owner = Owner::Segment(segment);
         self.put(slot, Some(Handle { owner, of }));
     }
 
-    fn node(&mut self, entity: &Entity, parent: Option<String>, trace: usize, is_root: bool) -> Of {
+    /// Without `top` it belongs to itself.
+    fn node(
+        &mut self,
+        entity: &Entity,
+        parent: Option<String>,
+        trace: usize,
+        top: Option<usize>,
+    ) -> Of {
         self.nodes.push(Node {
             trace,
             id: id(entity),
             parent,
-            is_root,
+            top: top.unwrap_or(self.nodes.len()),
             open: true,
+            holds: 0,
+            close_at_release: false,
             note: None,
         });
         Of::Node(self.nodes.len() - 1)
@@ -242,14 +245,14 @@ impl<'a> World<'a> {
         let (of, entity) = (parent.of, parent.entity().clone());
         let child = entity.begin_subsegment("child");
         self.begun += 1;
-        let trace = match of {
-            Of::Node(node) => Some(self.nodes[node].trace),
-            Of::Facade(trace) => Some(trace),
-            Of::Nothing => None,
+        let (trace, top) = match of {
+            Of::Node(node) => (Some(self.nodes[node].trace), Some(self.nodes[node].top)),
+            Of::Facade(trace) => (Some(trace), None),
+            Of::Nothing => (None, None),
         };
         let of = match trace {
             Some(trace) if self.open_in(trace) < self.limit => {
-                self.node(&child, Some(id(&entity)), trace, false)
+                self.node(&child, Some(id(&entity)), trace, top)
             }
             Some(_) => {
                 self.beyond += 1;
@@ -310,11 +313,11 @@ impl<'a> World<'a> {
         let Of::Node(node) = of else {
             return;
         };
-        let trace = &mut self.traces[self.nodes[node].trace];
-        if self.nodes[node].is_root && trace.holds > 0 {
-            trace.close_at_release = Some(node);
+        let node = &mut self.nodes[node];
+        if node.holds > 0 {
+            node.close_at_release = true;
         } else {
-            self.nodes[node].open = false;
+            node.open = false;
         }
     }
 
@@ -323,30 +326,31 @@ impl<'a> World<'a> {
             return;
         };
         let entity = handle.entity().clone();
-        let (node, trace) = match handle.of {
-            Of::Node(node) => (Some(node), Some(self.nodes[node].trace)),
-            Of::Facade(trace) => (None, Some(trace)),
-            Of::Nothing => (None, None),
+        let node = match handle.of {
+            Of::Node(node) => Some(node),
+            Of::Facade(_) | Of::Nothing => None,
         };
         if other & 1 == 0 {
             self.clones.push((entity, node));
         } else {
-            self.holds.push((entity.hold(), trace));
-            if let Some(trace) = trace {
-                self.traces[trace].holds += 1;
+            let top = node.map(|node| self.nodes[node].top);
+            let top = top.filter(|top| self.nodes[*top].open);
+            self.holds.push((entity.hold(), top));
+            if let Some(top) = top {
+                self.nodes[top].holds += 1;
             }
         }
     }
 
     fn release(&mut self) {
-        let Some((hold, trace)) = self.holds.pop() else {
+        let Some((hold, top)) = self.holds.pop() else {
             return;
         };
         drop(hold);
-        if let Some(trace) = trace.map(|trace| &mut self.traces[trace]) {
-            trace.holds -= 1;
-            if let Some(root) = trace.close_at_release.take_if(|_| trace.holds == 0) {
-                self.nodes[root].open = false;
+        if let Some(top) = top.map(|top| &mut self.nodes[top]) {
+            top.holds -= 1;
+            if top.close_at_release && top.holds == 0 {
+                top.open = false;
             }
         }
     }

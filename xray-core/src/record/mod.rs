@@ -12,6 +12,8 @@ mod keys;
 mod loom;
 mod open;
 mod spare;
+mod split;
+mod state;
 pub(crate) mod trace;
 mod value;
 mod write;
@@ -76,6 +78,8 @@ pub(crate) struct Node {
     pub(crate) is_segment: bool,
     /// Sent as in progress already, which is done once.
     shown: bool,
+    /// The one that closed before it, if that is closed.
+    closed_before: NodeIndex,
     /// Estimate of its document's size, children apart.
     bytes: u32,
 }
@@ -154,8 +158,30 @@ pub(crate) struct Record {
     bytes: usize,
     /// Bytes of text that nothing leads to.
     dead: usize,
+    closed: Closed,
+    /// Estimated bytes of nodes that are gone.
+    gone: usize,
     /// Values for which there was no room.
     pub(crate) left_out: u64,
+}
+
+/// What is closed in a record, and waits to leave.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    /// The one that closed last; each leads to the one before.
+    last: NodeIndex,
+    count: usize,
+    bytes: usize,
+}
+
+impl Default for Closed {
+    fn default() -> Self {
+        Self {
+            last: NONE,
+            count: 0,
+            bytes: 0,
+        }
+    }
 }
 
 impl Record {
@@ -214,6 +240,7 @@ impl Record {
             state: State::Open,
             is_segment: false,
             shown: false,
+            closed_before: NONE,
             bytes,
         });
         self.bytes += bytes as usize;
@@ -271,7 +298,8 @@ impl Record {
         self.text.clear();
         self.exceptions.clear();
         self.index = None;
-        (self.bytes, self.dead, self.left_out) = (0, 0, 0);
+        (self.bytes, self.dead, self.gone, self.left_out) = (0, 0, 0, 0);
+        self.closed = Closed::default();
     }
 
     /// Whether it is small enough to be kept for another trace.
@@ -299,97 +327,6 @@ impl Record {
     pub(crate) fn indices(&self) -> Range<NodeIndex> {
         0..self.nodes.len() as NodeIndex
     }
-
-    /// Splits off everything closed. Open nodes go on in `self` with their
-    /// values; also returns the old and new place of each, in order.
-    fn split_closed(&mut self) -> (Self, Vec<Copied>) {
-        let (rest, places) = self.copy_open(|_| true, |node| node.state = State::Gone);
-        (std::mem::replace(self, rest), places)
-    }
-
-    /// Copies what has been open since `before` and was not shown yet, and
-    /// marks it as shown. `None` when there is nothing of the kind.
-    fn show_open(&mut self, before: i64) -> Option<(Self, Vec<Copied>)> {
-        let due = |node: &Node| !node.shown && node.start <= before;
-        let (shown, places) = self.copy_open(due, |node| node.shown = true);
-        (!places.is_empty()).then_some((shown, places))
-    }
-
-    /// Copies the open nodes that are `wanted` to a record of their own, below
-    /// each other as here, and marks the originals.
-    fn copy_open(
-        &mut self,
-        wanted: impl Fn(&Node) -> bool,
-        mark: impl Fn(&mut Node),
-    ) -> (Self, Vec<Copied>) {
-        let mut copies = Self::default();
-        // A parent stands before its children, so it has its new place first.
-        let mut places: Vec<Copied> = Vec::new();
-        for old in self.indices() {
-            let node = self.node(old);
-            if node.state != State::Open || !wanted(node) {
-                continue;
-            }
-            let parent = node.parent().and_then(|parent| copy_of(&places, parent));
-            let new = self.copy_to(&mut copies, old, parent);
-            mark(self.node_mut(old));
-            places.push((old, new));
-        }
-        (copies, places)
-    }
-
-    /// Copies a node with its values, but not its children.
-    fn copy_to(&self, to: &mut Self, old: NodeIndex, parent: Option<NodeIndex>) -> NodeIndex {
-        let node = self.node(old);
-        let new = to.nodes.len() as NodeIndex;
-        let name = to.store(self.text(node.name));
-        to.nodes.push(Node {
-            parent: parent.unwrap_or(NONE),
-            first_child: NONE,
-            last_child: NONE,
-            next_sibling: NONE,
-            first_value: NONE,
-            last_value: NONE,
-            name,
-            ..node.clone()
-        });
-        to.bytes += node.bytes as usize;
-        if let Some(parent) = parent {
-            to.link(parent, new);
-        }
-        for value in self.values(old) {
-            let key = to.store(self.text(value.key));
-            let stored = match value.stored {
-                Stored::Text(text) => Stored::Text(to.store(self.text(text))),
-                Stored::Json(text) => Stored::Json(to.store(self.text(text))),
-                Stored::Exception(index) => {
-                    let exceptions = to.exceptions.len() as u32;
-                    to.exceptions.push(self.exceptions[index as usize].clone());
-                    Stored::Exception(exceptions)
-                }
-                plain => plain,
-            };
-            to.hang(
-                new,
-                Value {
-                    next: NONE,
-                    key,
-                    stored,
-                    ..*value
-                },
-            );
-        }
-        new
-    }
-}
-
-/// The old and the new place of a node that was copied.
-type Copied = (NodeIndex, NodeIndex);
-
-/// Where a node went, of places in order.
-fn copy_of(places: &[Copied], old: NodeIndex) -> Option<NodeIndex> {
-    let at = places.binary_search_by_key(&old, |place| place.0);
-    at.ok().map(|at| places[at].1)
 }
 
 /// The longest prefix of at most `limit` bytes that ends between characters.

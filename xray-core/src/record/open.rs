@@ -10,13 +10,30 @@ use crate::SegmentId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     slot: u32,
+    top_slot: u32,
     pub(crate) id: SegmentId,
+    top_id: SegmentId,
 }
 
 impl Key {
+    fn outermost(slot: u32, id: SegmentId) -> Self {
+        Self {
+            slot,
+            top_slot: slot,
+            id,
+            top_id: id,
+        }
+    }
+
     /// The facade itself, which is never open: its children stand alone.
     pub(super) fn facade(id: SegmentId) -> Self {
-        Self { slot: u32::MAX, id }
+        Self::outermost(u32::MAX, id)
+    }
+
+    /// The segment this entity belongs to; below a facade, the independent
+    /// subsegment.
+    pub(crate) fn top(self) -> Self {
+        Self::outermost(self.top_slot, self.top_id)
     }
 }
 
@@ -26,10 +43,10 @@ pub(super) struct Slot {
     /// None where the place is free.
     pub(super) id: Option<SegmentId>,
     pub(super) node: NodeIndex,
+    /// How many keep it open beyond its close.
+    pub(super) holds: u32,
+    pub(super) close_at_release: bool,
     parent: Option<Key>,
-    /// The segment this entity belongs to; below a facade, the independent
-    /// subsegment.
-    pub(super) top: Key,
     notes: Option<Box<Notes>>,
 }
 
@@ -85,12 +102,16 @@ impl Open {
         top: Option<Key>,
     ) -> Key {
         let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
-        let key = Key { slot, id };
+        let mut key = Key::outermost(slot, id);
+        if let Some(top) = top {
+            (key.top_slot, key.top_id) = (top.slot, top.id);
+        }
         let entry = Slot {
             id: Some(id),
             node,
+            holds: 0,
+            close_at_release: false,
             parent,
-            top: top.unwrap_or(key),
             notes: None,
         };
         match self.slots.get_mut(slot as usize) {

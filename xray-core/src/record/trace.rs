@@ -6,16 +6,17 @@
 
 use std::collections::HashSet;
 use std::panic::Location;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cause::Cause;
-use super::copy_of;
-use super::open::{Key, Open, Slot};
+use super::open::{Key, Slot};
+use super::split::Leaving;
+use super::state::{RootState, State};
 use super::value::Tallied;
-use super::{ExceptionReport, Field, Flags, NodeIndex, Record, State as NodeState, Stored, Tally};
+use super::{ExceptionReport, Field, Flags, NodeIndex, Record, Stored, Tally};
 use crate::clock::Anchor;
-use crate::emit::deferred::{Shown, Waiting};
+use crate::emit::deferred::Waiting;
 use crate::emit::{Piece, PieceHead};
 use crate::encode::valid;
 use crate::entity::Class;
@@ -23,7 +24,6 @@ use crate::entropy::IdSequence;
 use crate::header::Carried;
 use crate::ledger::Loss;
 use crate::limits;
-use crate::live::Place;
 use crate::process;
 use crate::recorder::Core;
 use crate::sampling::{Decision, Elapsed, Outcome};
@@ -37,38 +37,7 @@ pub(crate) struct Trace {
     pub(crate) decision: Decision,
     pub(crate) carried: Option<Arc<Carried>>,
     pub(crate) anchor: Anchor,
-    place: Place,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    record: Record,
-    open: Open,
-    ids: IdSequence,
-    root_key: Option<Key>,
-    /// Estimated bytes and number of the closed nodes still in `record`.
-    closed_bytes: usize,
-    closed: usize,
-    root: RootState,
-    /// Whoever keeps the root open beyond its close.
-    holds: u32,
-    close_at_release: bool,
-    shown: Shown,
-}
-
-/// How far the root has come, which decides when finished parts leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RootState {
-    Open,
-    /// Closed; its sampler is asked whether to keep it.
-    Deciding,
-    /// A facade, or a root that was sent: what closes stands alone.
-    Sent,
-    /// The root was recorded, closed and thrown away.
-    Discarded,
-    /// Nobody closed anything for too long: nothing more is recorded.
-    GivenUp,
 }
 
 /// What a new trace starts from.
@@ -90,35 +59,43 @@ impl Trace {
         start_time: Option<SystemTime>,
     ) -> (Arc<Self>, Key) {
         let begun = start_time.map_or(start.anchor.tick, |time| start.anchor.tick_of(time));
-        let trace = Self::new(start, RootState::Open);
-        let mut state = trace.lock();
+        let mut state = Self::state(&start, RootState::Open);
         let id = state.ids.next();
         let node = state.record.begin(id, None, parent_id, name, begun);
         state.record.node_mut(node).is_segment = true;
         let key = state.open.occupy(id, node, None, None);
-        state.root_key = Some(key);
-        drop(state);
+        let trace = Self::new(start, state);
         trace.core.common.ledger.begin_entity();
+        trace.list();
         (trace, key)
     }
 
     /// A trace whose root is somebody else's segment.
     pub(crate) fn with_facade(start: Start, id: SegmentId) -> (Arc<Self>, Key) {
-        (Self::new(start, RootState::Sent), Key::facade(id))
+        let state = Self::state(&start, RootState::Sent);
+        (Self::new(start, state), Key::facade(id))
     }
 
-    fn new(start: Start, root: RootState) -> Arc<Self> {
-        let core = start.core;
-        let record = core.common.spare.take();
-        Arc::new_cyclic(|this: &Weak<Self>| Self {
-            place: core.live.insert(this.clone()),
-            core,
+    fn state(start: &Start, root: RootState) -> State {
+        let record = start.core.common.spare.take();
+        State::new(record, root, IdSequence(start.seed))
+    }
+
+    fn new(start: Start, state: State) -> Arc<Self> {
+        Arc::new(Self {
+            core: start.core,
             trace_id: start.trace_id,
             decision: start.decision,
             carried: start.carried,
             anchor: start.anchor,
-            state: Mutex::new(State::new(record, root, IdSequence(start.seed))),
+            state: Mutex::new(state),
         })
+    }
+
+    /// Lists the trace as alive, now that something of it is open.
+    fn list(self: &Arc<Self>) {
+        let place = self.core.live.insert(Arc::downgrade(self));
+        self.lock().place = Some(place);
     }
 
     /// Nothing is called that could panic while the lock is held; should it
@@ -139,7 +116,12 @@ impl Trace {
     /// Registers a child. A parent that is closed keeps its child by id. `None`
     /// when too many are open, or the trace was given up: such a child is
     /// dropped, and what it calls gets its parent's header.
-    pub(crate) fn begin(&self, parent: Key, name: &str, start: Option<SystemTime>) -> Option<Key> {
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        parent: Key,
+        name: &str,
+        start: Option<SystemTime>,
+    ) -> Option<Key> {
         let start = self.tick(start);
         let ledger = &self.core.common.ledger;
         let mut state = self.lock();
@@ -157,40 +139,25 @@ impl Trace {
             return None;
         }
         let id = state.ids.next();
-        let open = state.open.find(parent).map(|slot| (slot.node, slot.top));
-        let (parent_node, top) = match open {
-            Some((node, top)) => (Some(node), Some(top)),
-            None => (
-                None,
-                state
-                    .root_key
-                    .filter(|root| state.open.find(*root).is_some()),
-            ),
-        };
+        let parent_node = state.open.find(parent).map(|slot| slot.node);
+        let top = Some(parent.top())
+            .filter(|top| parent_node.is_some() || state.open.find(*top).is_some());
         let parent_id = Some(parent.id);
         let node = state.record.begin(id, parent_node, parent_id, name, start);
         let key = state.open.occupy(id, node, Some(parent), top);
+        let is_only_one = state.open.count() == 1;
         drop(state);
         ledger.begin_entity();
+        if is_only_one {
+            self.list();
+        }
         Some(key)
-    }
-
-    /// The segment `key` belongs to.
-    pub(crate) fn top(&self, key: Key) -> Key {
-        self.lock().open.find(key).map_or(key, |slot| slot.top)
     }
 
     /// Writes to an entity, if it is open. Nothing of a user's may be called in
     /// `write`: the lock is held.
     pub(crate) fn write(&self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
         self.lock().with(key, write);
-    }
-
-    /// Writes to the segment that `key` belongs to.
-    pub(crate) fn write_to_top(&self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
-        let mut state = self.lock();
-        let top = state.open.find(key).map_or(key, |slot| slot.top);
-        state.with(top, write);
     }
 
     /// Sets and clears flags.
@@ -263,20 +230,23 @@ impl Trace {
         }
     }
 
-    /// Keeps the root open beyond its close, until as many releases.
-    pub(crate) fn hold(&self) {
-        self.lock().holds += 1;
+    /// Keeps the segment that `key` belongs to open beyond its close, until as
+    /// many releases.
+    pub(crate) fn hold(&self, key: Key) {
+        if let Some(slot) = self.lock().open.find_mut(key.top()) {
+            slot.holds += 1;
+        }
     }
 
-    pub(crate) fn release(&self) {
+    pub(crate) fn release(&self, key: Key) {
         let mut state = self.lock();
-        state.holds = state.holds.saturating_sub(1);
-        if state.holds == 0 && std::mem::take(&mut state.close_at_release) {
-            let root = state.root_key;
+        let Some(slot) = state.open.find_mut(key.top()) else {
+            return;
+        };
+        slot.holds -= 1;
+        if slot.holds == 0 && slot.close_at_release {
             drop(state);
-            if let Some(root) = root {
-                self.close(root, None);
-            }
+            self.close(key.top(), None);
         }
     }
 
@@ -284,35 +254,53 @@ impl Trace {
     pub(crate) fn close(&self, key: Key, end: Option<SystemTime>) {
         let end = self.tick(end);
         let mut state = self.lock();
-        let Some(slot) = state.open.find(key) else {
+        let Some(slot) = state.open.find_mut(key) else {
             return;
         };
-        let node = slot.node;
-        let is_root = state.record.node(node).is_segment;
-        if is_root && state.holds > 0 {
-            state.close_at_release = true;
+        if slot.holds > 0 {
+            slot.close_at_release = true;
             return;
         }
+        let node = slot.node;
         state.vacate(key, node, end);
-        if is_root {
-            let outcome = self.outcome(&state, node);
-            state.root = RootState::Deciding;
-            drop(state);
-            let sampler = &self.core.sampler;
-            let ledger = &self.core.common.ledger;
-            let kept = outcome.decision.sampled || sampler.keep(&outcome, ledger);
-            state = self.lock();
-            match state.root {
-                RootState::GivenUp => {}
-                _ if kept => state.root = RootState::Sent,
-                _ => state.root = RootState::Discarded,
-            }
-            let piece = self.take(&mut state);
+        if state.open.count() == 0
+            && let Some(place) = state.place.take()
+        {
+            self.core.live.remove(place);
+        }
+        if state.record.node(node).is_segment {
+            self.close_root(state, node);
+        } else if let Some(leaving) = state.due(node, self.decision.sampled) {
+            let piece = self.take(&mut state, leaving);
             drop(state);
             self.send(piece);
-            sampler.closed(&outcome, ledger);
-        } else if state.is_due(node, self.decision.sampled) {
-            let piece = self.take(&mut state);
+        }
+    }
+
+    fn close_root(&self, mut state: MutexGuard<'_, State>, node: NodeIndex) {
+        let outcome = self.outcome(&state, node);
+        state.root = RootState::Deciding;
+        drop(state);
+        let sampler = &self.core.sampler;
+        let ledger = &self.core.common.ledger;
+        let kept = outcome.decision.sampled || sampler.keep(&outcome, ledger);
+        let mut state = self.lock();
+        match state.root {
+            RootState::GivenUp => {}
+            _ if kept => state.root = RootState::Sent,
+            _ => state.root = RootState::Discarded,
+        }
+        let piece = self.take(&mut state, Leaving::Everything);
+        drop(state);
+        self.send(piece);
+        sampler.closed(&outcome, ledger);
+    }
+
+    /// Sends everything that is closed, and waits for no verdict.
+    pub(crate) fn hand_over_closed(&self) {
+        let mut state = self.lock();
+        if state.may_leave(self.decision.sampled) {
+            let piece = self.take(&mut state, Leaving::Everything);
             drop(state);
             self.send(piece);
         }
@@ -324,15 +312,26 @@ impl Trace {
         }
     }
 
-    /// Everything closed, if it is to be sent now.
-    fn take(&self, state: &mut State) -> Option<Piece> {
-        let (record, closed) = state.take_closed();
-        if state.root == RootState::Discarded
-            || (state.root == RootState::Open && !self.decision.sampled)
-        {
-            let ledger = &self.core.common.ledger;
-            ledger.discard_unsampled(closed as u64);
-            return None;
+    /// What is closed, if it is to be sent.
+    fn take(&self, state: &mut State, leaving: Leaving) -> Option<Piece> {
+        let (record, closed) = state.take_closed(leaving);
+        let ledger = &self.core.common.ledger;
+        match state.root {
+            RootState::Open if !self.decision.sampled => {
+                state.undecided += closed;
+                state.record.left_out += record.left_out;
+                return None;
+            }
+            RootState::Discarded => {
+                let closed = closed + std::mem::take(&mut state.undecided);
+                ledger.discard_unsampled(closed as u64);
+                return None;
+            }
+            _ => {}
+        }
+        if state.undecided > 0 {
+            let undecided = std::mem::take(&mut state.undecided);
+            ledger.drop_entities(Loss::Undecided, undecided as u64);
         }
         if closed == 0 {
             return None;
@@ -401,18 +400,25 @@ impl Trace {
     }
 
     /// Sends what has been open since `before`, and was not shown yet, as in
-    /// progress.
+    /// progress, and what is closed once something was shown that is not in
+    /// progress any more.
     pub(crate) fn show_open(self: &Arc<Self>, before: i64) {
         if !self.decision.sampled {
             return;
         }
         let mut state = self.lock();
+        if state.record.is_outdated() && state.may_leave(true) {
+            let piece = self.take(&mut state, Leaving::Everything);
+            drop(state);
+            self.send(piece);
+            state = self.lock();
+        }
         let State { record, open, .. } = &mut *state;
         let Some((mut shown, places)) = record.show_open(before) else {
             return;
         };
         for slot in open.slots() {
-            if let Some(node) = copy_of(&places, slot.node) {
+            if let Some(node) = places.of(slot.node) {
                 shown.annotate_tallied(node, slot.tallies());
             }
         }
@@ -434,11 +440,9 @@ impl Trace {
     /// find nothing any more.
     pub(crate) fn give_up(&self) {
         let mut state = self.lock();
-        let entities = state.open.count() + state.closed;
-        state.record = Record::default();
-        state.open = Open::default();
-        (state.closed, state.closed_bytes) = (0, 0);
-        state.root = RootState::GivenUp;
+        let entities = state.open.count() + state.record.closed().0 + state.undecided;
+        let nothing = State::new(Record::default(), RootState::GivenUp, IdSequence(0));
+        *state = nothing;
         drop(state);
         let ledger = &self.core.common.ledger;
         ledger.drop_entities(Loss::LimitOpen, entities as u64);
@@ -447,88 +451,5 @@ impl Trace {
     /// Entities that are not closed.
     pub(crate) fn open_entities(&self) -> usize {
         self.lock().open.count()
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        self.core.live.remove(self.place);
-        // Late children that waited for more to leave together with.
-        let mut state = self.lock();
-        if state.closed > 0 {
-            let piece = self.take(&mut state);
-            drop(state);
-            self.send(piece);
-        }
-    }
-}
-
-impl State {
-    fn new(record: Record, root: RootState, ids: IdSequence) -> Self {
-        Self {
-            record,
-            open: Open::default(),
-            ids,
-            root_key: None,
-            closed_bytes: 0,
-            closed: 0,
-            root,
-            holds: 0,
-            close_at_release: false,
-            shown: Shown::default(),
-        }
-    }
-
-    fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
-        if let Some(node) = self.open.find(key).map(|slot| slot.node) {
-            write(&mut self.record, node);
-        }
-    }
-
-    /// Takes an entity out of the open ones.
-    fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
-        if let Some(tallies) = self.open.vacate(key) {
-            self.record.annotate_tallied(node, &tallies);
-        }
-        let closed = self.record.node_mut(node);
-        closed.end = end.max(closed.start);
-        closed.state = NodeState::Closed;
-        self.closed += 1;
-        self.closed_bytes += closed.bytes as usize;
-    }
-
-    /// Whether finished parts leave now that `node` closed. Taking them costs
-    /// as much as there is open, so enough must be closed to pay for it.
-    fn is_due(&self, node: NodeIndex, sampled: bool) -> bool {
-        let open = self.open.count();
-        let open_bytes = self.record.bytes() - self.closed_bytes;
-        let has_grown = (self.closed_bytes >= limits::STREAM_BYTES
-            || self.closed >= limits::STREAM_ENTITIES)
-            && self.closed_bytes >= open_bytes;
-        match self.root {
-            RootState::Open if sampled => has_grown,
-            // What waits for its verdict must not grow for ever.
-            RootState::Open => self.closed_bytes >= limits::UNDECIDED_BYTES,
-            RootState::Deciding => false,
-            RootState::Sent | RootState::Discarded | RootState::GivenUp => {
-                let is_outermost = self.record.node(node).parent().is_none();
-                has_grown || (is_outermost && open <= 16 + 4 * self.closed)
-            }
-        }
-    }
-
-    fn take_closed(&mut self) -> (Record, usize) {
-        self.closed_bytes = 0;
-        let closed = std::mem::take(&mut self.closed);
-        if self.open.count() == 0 {
-            return (std::mem::take(&mut self.record), closed);
-        }
-        let (record, places) = self.record.split_closed();
-        for slot in self.open.slots_mut() {
-            if let Some(place) = copy_of(&places, slot.node) {
-                slot.node = place;
-            }
-        }
-        (record, closed)
     }
 }

@@ -368,7 +368,7 @@ mod tests {
         let mut record = Record::default();
         let node = begin(&mut record, "agent");
         let texts = ["a".repeat(900), "b".repeat(1_000)];
-        for at in 0..1_000_000 {
+        for at in 0..100_000 {
             record.annotate(node, "progress", &at.into());
             record.annotate(node, "state", &(&texts[at % 2]).into());
             record.annotate(node, "last", &(&texts[(at + 1) % 2]).into());
@@ -382,7 +382,7 @@ mod tests {
         );
         let texts: Vec<_> = record.values(node).map(|value| value.stored).collect();
         let [
-            Stored::Integer(_) | Stored::Unsigned(999_999),
+            Stored::Integer(_) | Stored::Unsigned(99_999),
             Stored::Text(state),
             Stored::Text(last),
         ] = texts[..]
@@ -407,15 +407,15 @@ mod tests {
             }
             full += 1;
         }
-        assert_eq!((full, record.left_out), (66, 0));
+        assert_eq!((full, record.left_out), (66, 4), "the last one is not full");
         let late = begin(&mut record, "late");
         assert_eq!(record.text(record.node(late).name), "");
         record.annotate(late, "a", &1.into());
         record.push_json(late, Field::Metadata, ("default", "m"), &json);
         assert_eq!(record.node(late).values, 0);
-        assert_eq!(record.left_out, 2);
+        assert_eq!(record.left_out, 4 + 2);
         // A value that needs no more than the one before is written anew.
         record.push_json(0, Field::Metadata, ("default", "0"), "1");
-        assert_eq!((record.node(0).values, record.left_out), (17, 2));
+        assert_eq!((record.node(0).values, record.left_out), (17, 6));
     }
 }

@@ -156,11 +156,19 @@ impl Core {
         }
     }
 
-    /// What was deferred comes to the emitter first.
+    /// Lets what is closed leave, wherever it waits for more.
+    fn hand_over_closed(&self) {
+        for trace in self.live.traces() {
+            trace.hand_over_closed();
+        }
+    }
+
+    /// Gives the emitter what was deferred first.
     pub(super) fn flush(&self, timeout: Duration) -> Flush {
         if self.process != process::last_seen() {
             return Flush::done();
         }
+        self.hand_over_closed();
         let (emitter, deadline) = (self.emitter.clone(), deadline(timeout));
         match Deferred::flush(&self.common, deadline) {
             None => emitter.flush(timeout),
@@ -175,6 +183,7 @@ impl Core {
         if self.process != process::last_seen() {
             return Flush::done();
         }
+        self.hand_over_closed();
         let deferred = Deferred::flush(&self.common, deadline(timeout));
         let shutdown = self.emitter.shutdown(timeout);
         match deferred {

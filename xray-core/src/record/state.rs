@@ -1,0 +1,116 @@
+//! What a trace holds, and what of it leaves when.
+
+use super::open::{Key, Open};
+use super::split::{Leaving, Taken};
+use super::{NodeIndex, Record};
+use crate::emit::deferred::Shown;
+use crate::entropy::IdSequence;
+use crate::limits;
+use crate::live::Place;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) record: Record,
+    pub(super) open: Open,
+    pub(super) ids: IdSequence,
+    pub(super) root: RootState,
+    /// Where the trace is listed while something of it is open.
+    pub(super) place: Option<Place>,
+    /// Entities for which there was no room until the verdict, which tells how to
+    /// count them.
+    pub(super) undecided: usize,
+    pub(super) shown: Shown,
+}
+
+/// How far the root has come, which decides when finished parts leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RootState {
+    Open,
+    /// Closed; its sampler is asked whether to keep it.
+    Deciding,
+    /// A facade, or a root that was sent: what closes stands alone.
+    Sent,
+    /// The root was recorded, closed and thrown away.
+    Discarded,
+    /// Nobody closed anything for too long: nothing more is recorded.
+    GivenUp,
+}
+
+impl State {
+    pub(super) fn new(record: Record, root: RootState, ids: IdSequence) -> Self {
+        Self {
+            record,
+            open: Open::default(),
+            ids,
+            root,
+            place: None,
+            undecided: 0,
+            shown: Shown::default(),
+        }
+    }
+
+    pub(super) fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
+        if let Some(node) = self.open.find(key).map(|slot| slot.node) {
+            write(&mut self.record, node);
+        }
+    }
+
+    /// Takes an entity out of the open ones.
+    pub(super) fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
+        if let Some(tallies) = self.open.vacate(key) {
+            self.record.annotate_tallied(node, &tallies);
+        }
+        self.record.close(node, end);
+    }
+
+    /// What leaves now that `node` closed.
+    pub(super) fn due(&self, node: NodeIndex, sampled: bool) -> Option<Leaving> {
+        let (closed, bytes) = self.record.closed();
+        let has_grown = bytes >= limits::STREAM_BYTES || closed >= limits::STREAM_ENTITIES;
+        match self.root {
+            RootState::Open if sampled => has_grown.then_some(Leaving::Everything),
+            // What waits for its verdict must not grow for ever.
+            RootState::Open => (bytes >= limits::UNDECIDED_BYTES).then_some(Leaving::Everything),
+            RootState::Deciding => None,
+            RootState::Sent | RootState::Discarded | RootState::GivenUp if has_grown => {
+                Some(Leaving::Everything)
+            }
+            RootState::Sent | RootState::Discarded | RootState::GivenUp => {
+                let is_outermost = self.record.is_outermost(node);
+                is_outermost.then_some(Leaving::Below(node))
+            }
+        }
+    }
+
+    /// Whether there is something closed that waits for no verdict.
+    pub(super) fn may_leave(&self, sampled: bool) -> bool {
+        let is_decided = match self.root {
+            RootState::Open => sampled,
+            RootState::Deciding => false,
+            RootState::Sent | RootState::Discarded | RootState::GivenUp => true,
+        };
+        is_decided && self.record.closed().0 > 0
+    }
+
+    /// Takes out what is closed. With nothing open that is all there is.
+    pub(super) fn take_closed(&mut self, leaving: Leaving) -> (Record, usize) {
+        if self.open.count() == 0 {
+            let record = std::mem::take(&mut self.record);
+            let closed = record.closed().0;
+            return (record, closed);
+        }
+        let Taken {
+            record,
+            closed,
+            moved,
+        } = self.record.take_closed(leaving);
+        if let Some(places) = moved {
+            for slot in self.open.slots_mut() {
+                if let Some(place) = places.of(slot.node) {
+                    slot.node = place;
+                }
+            }
+        }
+        (record, closed)
+    }
+}
