@@ -62,7 +62,8 @@ impl Live {
     /// Where the limit is reached, the oldest of the stripe are given up: a
     /// thread alone has all of it, and stripes below their share look at no
     /// other, so that there may be more for a while, but never twice as many.
-    pub(crate) fn insert(&self, trace: Weak<Trace>) -> Place {
+    /// `list` is told the place, and says what is listed there.
+    pub(crate) fn insert<T>(&self, list: impl FnOnce(Place) -> (Weak<Trace>, T)) -> T {
         let stripe = stripe();
         let mut live = self.lock(stripe);
         if live.len() >= self.share {
@@ -77,18 +78,13 @@ impl Live {
         }
         live.begun += 1;
         let number = live.begun;
-        let entry = Some(Entry { number, trace });
-        let at = match live.free.pop() {
-            Some(at) => {
-                live.entries[at] = entry;
-                at
-            }
-            None => {
-                live.entries.push(entry);
-                live.entries.len() - 1
-            }
-        };
-        Place { stripe, at, number }
+        let at = live.free.pop().unwrap_or_else(|| {
+            live.entries.push(None);
+            live.entries.len() - 1
+        });
+        let (trace, listed) = list(Place { stripe, at, number });
+        live.entries[at] = Some(Entry { number, trace });
+        listed
     }
 
     pub(crate) fn remove(&self, place: Place) {
@@ -147,9 +143,9 @@ mod tests {
     #[test]
     fn a_place_that_went_to_another_trace_is_left_alone() {
         let live = Live::new(100);
-        let first = live.insert(Weak::new());
+        let first = live.insert(|place| (Weak::new(), place));
         live.lock(first.stripe).take_oldest();
-        let second = live.insert(Weak::new());
+        let second = live.insert(|place| (Weak::new(), place));
         assert_eq!((first.stripe, first.at), (second.stripe, second.at));
         live.remove(first);
         assert_eq!(live.len(), 1);

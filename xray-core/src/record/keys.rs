@@ -32,12 +32,11 @@ impl<'a> Name<'a> {
     /// alike have the same one, others mostly not.
     #[inline]
     pub(super) fn mark(self) -> u64 {
-        let (first, last) = match self.key.as_bytes() {
-            [] => (b'_', b'_'),
-            [only] => (*only, *only),
-            [first, .., last] => (*first, *last),
+        let key = self.key.as_bytes();
+        let [Some(first), Some(last)] = [key.first(), key.last()] else {
+            return 1 << 32; // as for `_`
         };
-        let place = PLACES[usize::from(first)] + 5 * PLACES[usize::from(last)];
+        let place = PLACES[usize::from(*first)] + 5 * PLACES[usize::from(*last)];
         1 << (32 | u32::from(place & 31))
     }
 

@@ -219,7 +219,7 @@ impl Record {
         name: &str,
         start: i64,
     ) -> NodeIndex {
-        let name = self.store_name(name);
+        let name = self.store_title(name);
         let index = self.nodes.len() as NodeIndex;
         let bytes = 110 + name.len() as u32;
         self.nodes.push(Node {
@@ -258,19 +258,6 @@ impl Record {
         } else {
             self.node_mut(last).next_sibling = child;
         }
-    }
-
-    /// Hangs a value on its node, behind those already there.
-    #[inline]
-    fn hang(&mut self, node: NodeIndex, value: Value) {
-        let index = self.values.len() as ValueIndex;
-        let owner = &mut self.nodes[node as usize];
-        let last = std::mem::replace(&mut owner.last_value, index);
-        match self.values.get_mut(last as usize) {
-            Some(last) => last.next = index,
-            None => owner.first_value = index,
-        }
-        self.values.push(value);
     }
 
     /// Values of `node`, oldest first.

@@ -46,7 +46,8 @@ pub(super) struct Slot {
     /// How many keep it open beyond its close.
     pub(super) holds: u32,
     pub(super) close_at_release: bool,
-    parent: Option<Key>,
+    /// The parent's place, if it had one.
+    parent: u32,
     notes: Option<Box<Notes>>,
 }
 
@@ -94,6 +95,7 @@ impl Open {
     }
 
     /// Without `top` the entity belongs to itself.
+    #[inline]
     pub(super) fn occupy(
         &mut self,
         id: SegmentId,
@@ -111,7 +113,7 @@ impl Open {
             node,
             holds: 0,
             close_at_release: false,
-            parent,
+            parent: parent.map_or(u32::MAX, |parent| parent.slot),
             notes: None,
         };
         match self.slots.get_mut(slot as usize) {
@@ -121,28 +123,37 @@ impl Open {
         key
     }
 
+    #[inline]
     pub(super) fn find(&self, key: Key) -> Option<&Slot> {
         let slot = self.slots.get(key.slot as usize)?;
         (slot.id == Some(key.id)).then_some(slot)
     }
 
+    #[inline]
     pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         (slot.id == Some(key.id)).then_some(slot)
     }
 
     /// Frees the place of an entity; its tallies are left to be written.
-    pub(super) fn vacate(&mut self, key: Key) -> Option<Vec<Tallied>> {
+    #[inline]
+    pub(super) fn vacate(
+        &mut self,
+        key: Key,
+        parent_id: Option<SegmentId>,
+    ) -> Option<Vec<Tallied>> {
         let slot = self.find_mut(key)?;
         slot.id = None;
         let (parent, notes) = (slot.parent, slot.notes.take());
         self.free.push(key.slot);
         let notes = notes?;
         // The parent may be handed the same error next.
+        let parent = self.slots.get_mut(parent as usize);
         if let (Some(seen), Some(parent)) = (notes.seen, parent)
-            && let Some(slot) = self.find_mut(parent)
+            && parent.id == parent_id
+            && parent.id.is_some()
         {
-            slot.notes().seen = Some(seen);
+            parent.notes().seen = Some(seen);
         }
         Some(notes.tallies)
     }

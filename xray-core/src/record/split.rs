@@ -1,7 +1,7 @@
 //! Taking a record apart: what leaves is moved or copied, whichever is less, so
 //! that it costs its own size, whatever else is open.
 
-use super::{NONE, Node, NodeIndex, Record, State, Stored, Text, Value};
+use super::{NONE, Node, NodeIndex, Record, State, Stored, Text, Value, ValueIndex};
 
 /// Estimated bytes of nodes that are gone which are not worth moving the rest
 /// together.
@@ -38,6 +38,7 @@ pub(super) struct Taken {
 }
 
 impl Record {
+    #[inline]
     pub(super) fn close(&mut self, index: NodeIndex, end: i64) {
         let before = std::mem::replace(&mut self.closed.last, index);
         let node = &mut self.nodes[index as usize];
@@ -49,11 +50,13 @@ impl Record {
     }
 
     /// How many are closed, and how large they are.
+    #[inline]
     pub(super) fn closed(&self) -> (usize, usize) {
         (self.closed.count, self.closed.bytes)
     }
 
     /// Whether the parent of a node is elsewhere.
+    #[inline]
     pub(super) fn is_outermost(&self, index: NodeIndex) -> bool {
         let parent = self.node(index).parent();
         parent.is_none_or(|parent| self.node(parent).state == State::Gone)
@@ -236,5 +239,17 @@ impl Record {
             );
         }
         new
+    }
+
+    /// Hangs a value on its node, behind those already there.
+    fn hang(&mut self, node: NodeIndex, value: Value) {
+        let index = self.values.len() as ValueIndex;
+        let owner = &mut self.nodes[node as usize];
+        let last = std::mem::replace(&mut owner.last_value, index);
+        match self.values.get_mut(last as usize) {
+            Some(last) => last.next = index,
+            None => owner.first_value = index,
+        }
+        self.values.push(value);
     }
 }

@@ -49,6 +49,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
         if let Some(node) = self.open.find(key).map(|slot| slot.node) {
             write(&mut self.record, node);
@@ -56,14 +57,17 @@ impl State {
     }
 
     /// Takes an entity out of the open ones.
+    #[inline]
     pub(super) fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
-        if let Some(tallies) = self.open.vacate(key) {
+        let parent_id = self.record.node(node).parent_id;
+        if let Some(tallies) = self.open.vacate(key, parent_id) {
             self.record.annotate_tallied(node, &tallies);
         }
         self.record.close(node, end);
     }
 
     /// What leaves now that `node` closed.
+    #[inline]
     pub(super) fn due(&self, node: NodeIndex, sampled: bool) -> Option<Leaving> {
         let (closed, bytes) = self.record.closed();
         let has_grown = bytes >= limits::STREAM_BYTES || closed >= limits::STREAM_ENTITIES;

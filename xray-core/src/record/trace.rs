@@ -64,9 +64,13 @@ impl Trace {
         let node = state.record.begin(id, None, parent_id, name, begun);
         state.record.node_mut(node).is_segment = true;
         let key = state.open.occupy(id, node, None, None);
-        let trace = Self::new(start, state);
-        trace.core.common.ledger.begin_entity();
-        trace.list();
+        let core = start.core.clone();
+        core.common.ledger.begin_entity();
+        let trace = core.live.insert(|place| {
+            state.place = Some(place);
+            let trace = Self::new(start, state);
+            (Arc::downgrade(&trace), trace)
+        });
         (trace, key)
     }
 
@@ -92,14 +96,16 @@ impl Trace {
         })
     }
 
-    /// Lists the trace as alive, now that something of it is open.
+    /// Lists the trace as alive, now that something of it is open again.
     fn list(self: &Arc<Self>) {
-        let place = self.core.live.insert(Arc::downgrade(self));
+        // Not with the lock held: the oldest may have to be given up.
+        let place = self.core.live.insert(|place| (Arc::downgrade(self), place));
         self.lock().place = Some(place);
     }
 
     /// Nothing is called that could panic while the lock is held; should it
     /// happen all the same, the record is still whole.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         let nothing = || State::new(Record::default(), RootState::Discarded, IdSequence(0));
         self.state.lock_or(nothing)

@@ -103,13 +103,12 @@ impl Record {
 
     /// Writes an exception that happened here.
     pub(super) fn push_exception(&mut self, node: NodeIndex, exception: Exception) {
-        if self.has_room(node, exception.bytes() + AROUND) {
-            let index = self.exceptions.len() as u32;
-            let bytes = exception.bytes() + AROUND;
+        let bytes = exception.bytes();
+        let content = Content::Plain(Stored::Exception(self.exceptions.len() as u32));
+        let left_out = self.left_out;
+        self.add(node, Field::Exception, Name::NONE, 0, content, bytes);
+        if self.left_out == left_out {
             self.exceptions.push(exception);
-            let stored = Stored::Exception(index);
-            let key = (0, Text::default());
-            self.append(node, Field::Exception, key, stored, (bytes, 0));
         }
     }
 
@@ -118,7 +117,7 @@ impl Record {
         let name = prefix(name, limits::NAME_BYTES);
         let before = self.node(node).name;
         self.let_go(before);
-        let name = self.store_name(name);
+        let name = self.store_title(name);
         self.resize(node, before.len(), name.len());
         self.node_mut(node).name = name;
         self.tidy();
@@ -126,7 +125,7 @@ impl Record {
 
     /// Copies a name; in a record that is full it goes, and the encoder counts
     /// what it writes in its stead.
-    pub(super) fn store_name(&mut self, name: &str) -> Text {
+    pub(super) fn store_title(&mut self, name: &str) -> Text {
         if self.bytes <= limits::RECORD_BYTES {
             self.store(prefix(name, limits::NAME_BYTES))
         } else {
@@ -152,7 +151,7 @@ impl Record {
 
     /// Writes a value, in place of the one of that name. Where `mark` is among
     /// those of the entity there may be one.
-    #[inline(always)]
+    #[inline]
     fn put(
         &mut self,
         node: NodeIndex,
@@ -161,30 +160,68 @@ impl Record {
         mark: u64,
         content: Content<'_>,
     ) {
-        let marks = self.nodes[node as usize].marks;
-        if marks & mark != 0 && self.rewrite(node, field, name, content) {
-            return;
-        }
-        let bytes = name.len() + content.len() + AROUND;
-        if self.has_room(node, bytes) {
-            let key = self.store_key(name);
-            let stored = self.store_content(content);
-            self.append(node, field, key, stored, (bytes, mark));
+        if self.nodes[node as usize].marks & mark == 0 {
+            self.add(node, field, name, mark, content, content.len());
+        } else {
+            self.put_again(node, field, name, mark, content);
         }
     }
 
-    /// Whether an entity may have one more value of so many bytes; if not it is
-    /// counted.
-    #[inline]
-    fn has_room(&mut self, node: NodeIndex, bytes: usize) -> bool {
-        let owner = &self.nodes[node as usize];
-        let has_room = owner.values < limits::VALUES
-            && owner.bytes as usize + bytes <= limits::VALUE_BYTES
-            && self.bytes <= limits::RECORD_BYTES;
-        if !has_room {
-            self.left_out += 1;
+    #[cold]
+    fn put_again(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+        content: Content<'_>,
+    ) {
+        match self.find(node, field, name) {
+            Some(at) => self.replace(node, at, content),
+            None => self.add(node, field, name, mark, content, content.len()),
         }
-        has_room
+    }
+
+    /// Adds a value of so many bytes, if the entity may have one more; if not it
+    /// is counted.
+    #[inline]
+    fn add(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+        content: Content<'_>,
+        bytes: usize,
+    ) {
+        let bytes = name.len() + bytes + AROUND;
+        let owner = &mut self.nodes[node as usize];
+        if owner.values >= limits::VALUES
+            || owner.bytes as usize + bytes > limits::VALUE_BYTES
+            || self.bytes > limits::RECORD_BYTES
+        {
+            self.left_out += 1;
+            return;
+        }
+        owner.values += 1;
+        owner.bytes += bytes as u32;
+        owner.marks |= field.bit() | mark;
+        let index = self.values.len() as ValueIndex;
+        let last = std::mem::replace(&mut owner.last_value, index);
+        match self.values.get_mut(last as usize) {
+            Some(last) => last.next = index,
+            None => owner.first_value = index,
+        }
+        self.bytes += bytes;
+        let (split, key) = self.store_name(name);
+        let stored = self.store_content(content);
+        self.values.push(Value {
+            next: NONE,
+            field,
+            split,
+            key,
+            stored,
+        });
     }
 
     /// Copies a text to the end of the arena.
@@ -199,7 +236,7 @@ impl Record {
     }
 
     #[inline]
-    fn store_key(&mut self, name: Name<'_>) -> (u8, Text) {
+    fn store_name(&mut self, name: Name<'_>) -> (u8, Text) {
         let start = self.text.len() as u32;
         if !name.namespace.is_empty() {
             self.text.push_str(name.namespace);
@@ -218,45 +255,9 @@ impl Record {
         }
     }
 
-    #[inline]
-    fn append(
-        &mut self,
-        node: NodeIndex,
-        field: Field,
-        (split, key): (u8, Text),
-        stored: Stored,
-        (bytes, mark): (usize, u64),
-    ) {
-        self.bytes += bytes;
-        let owner = &mut self.nodes[node as usize];
-        owner.bytes += bytes as u32;
-        owner.values += 1;
-        owner.marks |= field.bit() | mark;
-        self.hang(
-            node,
-            Value {
-                next: NONE,
-                field,
-                split,
-                key,
-                stored,
-            },
-        );
-    }
-
-    /// Sets the value of that name anew, if there is one. What has no room goes,
-    /// as does the one before, which does not hold any more.
-    #[cold]
-    fn rewrite(
-        &mut self,
-        node: NodeIndex,
-        field: Field,
-        name: Name<'_>,
-        content: Content<'_>,
-    ) -> bool {
-        let Some(at) = self.find(node, field, name) else {
-            return false;
-        };
+    /// Sets a value anew. One that has no room goes, as does the one before,
+    /// which does not hold any more.
+    fn replace(&mut self, node: NodeIndex, at: ValueIndex, content: Content<'_>) {
         let value = self.values[at as usize];
         let (before, after) = (value.stored.bytes(), content.len());
         let bytes = self.node(node).bytes as usize + after - before;
@@ -271,7 +272,6 @@ impl Record {
             self.take_out(node, at);
         }
         self.tidy();
-        true
     }
 
     /// Takes a value out of its entity's. It still counts as one of those that
