@@ -156,7 +156,7 @@ impl Entity {
 
     /// The segment this belongs to, for what is to be found on the whole
     /// request. Below a facade (Lambda), whose segment cannot be written to, it
-    /// is the outermost subsegment.
+    /// is the outermost subsegment. Also known once this entity is closed.
     pub fn segment(&self) -> Self {
         match &self.0 {
             Inner::Recorded(trace, key) => Self(Inner::Recorded(trace.clone(), key.top())),
@@ -223,7 +223,21 @@ impl Entity {
     /// Records an indexed value: up to 1,000 characters of text, a number or a
     /// boolean, to be found by `annotation.key = value`. Of two under one key
     /// the later holds. Characters outside `A-Z a-z 0-9 _ .` in the key become
-    /// `_`. X-Ray indexes 50 a trace.
+    /// `_`, and keys that are written alike are one. X-Ray indexes 50 a trace.
+    ///
+    /// An entity has at most 4,096 values of all kinds, and some 1 MiB of them.
+    /// A value beyond is left out, and so is the one it would replace; either is
+    /// counted ([`Events::trimmed`](crate::Events::trimmed)).
+    ///
+    /// ```
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// # let segment = recorder.begin_segment("shop");
+    /// for done in 0..=100 {
+    ///     segment.annotate("progress", done);
+    /// }
+    /// # segment.close();
+    /// assert_eq!(capture.documents()[0].annotations["progress"], 100);
+    /// ```
     pub fn annotate<'a>(&self, key: &str, value: impl Into<AnnotationValue<'a>>) {
         if let Inner::Recorded(trace, place) = &self.0 {
             let value = value.into();
@@ -233,7 +247,7 @@ impl Entity {
 
     /// Joins a value to the annotation of that key: sums, maxima and marks
     /// that many parts of a request contribute to. Usually called on
-    /// [`segment()`](Self::segment); written when that closes.
+    /// [`segment()`](Self::segment); written when that closes. 500 keys an entity.
     pub fn tally(&self, key: &str, tally: Tally<'_>) {
         self.recorded(|trace, place| trace.tally(place, key, tally));
     }
@@ -433,7 +447,8 @@ impl Entity {
 
     /// Keeps the segment open beyond its close until the guard is dropped, so
     /// that a body or stream may outlive the handler. Its end is then the
-    /// moment the last guard goes.
+    /// moment the last guard goes. Below a facade this holds the outermost
+    /// subsegment, which stands for the segment.
     pub fn hold(&self) -> Hold {
         let held = match &self.0 {
             Inner::Recorded(trace, key) => {

@@ -321,8 +321,8 @@ impl Documents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Events {
-    /// Values that were shortened or left out so that their document fits;
-    /// each is marked where it stood.
+    /// Values that were shortened so that their document fits, each marked where
+    /// it stood; and those left out because their entity had no room for more.
     pub trimmed: u64,
     /// Panics of a sampler or another callback, caught.
     pub callback_panics: u64,

@@ -101,7 +101,7 @@ pub(crate) const STREAM_ENTITIES: usize = 1_000;
 /// Open entities of one trace by default; what is begun beyond is not recorded.
 pub(crate) const OPEN_ENTITIES: usize = 250_000;
 
-/// Traces alive at once by default; beyond, the oldest are given up.
+/// Traces of which something is open by default; beyond, the oldest are given up.
 pub(crate) const OPEN_TRACES: usize = 100_000;
 
 /// Closed bytes (estimated) a trace that is not sampled may hold back until its

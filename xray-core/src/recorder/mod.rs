@@ -96,7 +96,8 @@ impl Recorder {
 
     /// Begins below a segment that somebody else sends, as Lambda does for a
     /// function: trace and parent are the header's, the segment itself is never
-    /// sent, and what is begun below it leaves as independent subsegments.
+    /// sent, and what is begun below it leaves as independent subsegments, each
+    /// at its close with what is closed below it.
     ///
     /// Nothing is recorded unless the header holds Root, Parent and
     /// `Sampled=1`. Otherwise it is passed on as it came: with Root alone
@@ -199,7 +200,8 @@ impl Recorder {
 
     /// Sends everything that is open and was begun at least `age` ago as in
     /// progress, once, so that it can be seen before it is done; its finished
-    /// form replaces it. The emission thread does so by itself, see
+    /// form replaces it. What was shown so and has closed since leaves as well,
+    /// though its trace goes on. The emission thread does so by itself, see
     /// [`RecorderBuilder::show_after`]; call it where there is none, or before
     /// the process is stopped with work under way.
     pub fn show_open(&self, age: Duration) {
@@ -220,12 +222,26 @@ impl Recorder {
     /// for `timeout`. Await the result on any executor, or
     /// [`wait`](Flush::wait) for it on a thread. `let _ = recorder.flush(..)`
     /// waits for nothing, which clippy finds (`let_underscore_future`).
+    ///
+    /// Finished parts of traces that are still open leave now, on their own. One
+    /// exception: below a segment that is recorded and not sampled, see
+    /// [`Decision::recorded`](crate::Decision::recorded), they wait for the
+    /// verdict of its sampler.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// let segment = recorder.begin_segment("job");
+    /// segment.in_subsegment("step", |_| ());
+    /// recorder.flush(Duration::from_secs(1)).wait();
+    /// assert_eq!(capture.documents()[0].name, "step");
+    /// ```
     pub fn flush(&self, timeout: Duration) -> Flush {
         self.here().flush(timeout)
     }
 
-    /// Sends what is queued, at most for `timeout`, and stops sending. What is
-    /// left then, and what comes later, is lost as `shutdown`. Calling it again
+    /// Sends what is closed, as [`flush`](Self::flush) does, at most for
+    /// `timeout`, and stops sending. What is left then, and what comes later, is lost as `shutdown`. Calling it again
     /// does nothing more.
     pub fn shutdown(&self, timeout: Duration) -> Flush {
         self.here().shutdown(timeout)

@@ -61,7 +61,10 @@ impl Decision {
     }
 
     /// Record, tell downstream services `Sampled=0`, and let
-    /// [`Sampler::keep`] decide at the end.
+    /// [`Sampler::keep`] decide at the end. Until then finished subsegments wait,
+    /// up to some 1 MiB: beyond, those that wait are let go. They count as
+    /// unsampled if the trace is not kept, else as dropped:
+    /// [`Loss::Undecided`](crate::Loss::Undecided).
     pub const fn recorded() -> Self {
         Self {
             sampled: false,
