@@ -1,4 +1,4 @@
-//! T-26: what is secret in URLs, connection strings and headers is in no
+//! T-26: what is secret in URLs, connection strings, errors and headers is in no
 //! datagram, no `Debug` text and no log line.
 
 #![allow(
@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use xray_core::{HttpRequest, Namespace, Sql, TraceHeader};
+use xray_core::{Class, ExceptionReport, HttpRequest, Namespace, Sql, TraceHeader};
 use xray_local::Daemon;
 use xray_tests::{accepted, balance, nobody, sends_to};
 
@@ -75,6 +75,14 @@ const URLS: &[&str] = &[
     "/proxy/http://me:$@shop.example/a",
     "https://shop.example/ä?ö=$",
     "https://mé:$@shop.example/ä",
+    "https://shop.example/to/https:/me:$@other.example/",
+    "/to/https:/me:$@other.example/",
+    "https://shop.example/to/https%3A%2F%2Fme%3A$%40other.example%2F",
+    "/to/https%3a%2f%2fme%3a$%40other.example",
+    "/to/https%3A%2F%2Fother.example%2F%3Ftoken%3D$",
+    "/to/https%253A%252F%252Fme%253A$%2540other.example",
+    "https://shop.example/a;token=$",
+    "https://shop.example/a;b=c;access_token=$/d",
 ];
 
 /// Keys whose values are secret.
@@ -112,6 +120,13 @@ const KEYS: &[&str] = &[
     "private_key",
     "Authorization",
     "Column Encryption Key",
+    "key",
+    "crypt_key",
+    "OAuthPvtKey",
+    "AwsCredentialsProviderArguments",
+    "authMechanismProperties",
+    "private_key_base64",
+    "novel",
 ];
 
 /// Where a key (`@`) and its value stand.
@@ -171,7 +186,50 @@ const USERS: &[&str] = &[
     "clickhouse://default:$@db:9000/orders",
     "tcp://db:9000?username=me&password=$",
     "Endpoint=sb://bus.example/;SharedAccessKeyName=a;SharedAccessKey=$",
+    "Endpoint=sb://bus.example/;Server=tcp://me:$@db:1",
+    "sqlite:///o.db?key=$",
+    "Server=db;AwsCredentialsProviderArguments=AKIA,$",
+    "mongodb://db/?authMechanismProperties=AWS_SESSION_TOKEN:$",
+    "host=db;app=AWS_SESSION_TOKEN:$;port=1",
 ];
+
+/// How an error may show a URL.
+const ERRORS: &[&str] = &[
+    "error sending request for url (@)",
+    "cannot connect to @: refused",
+    "ConnectError { url: \"@\", attempts: 3 }",
+    "@",
+];
+
+/// An error with a source, both of which show something.
+#[derive(Debug)]
+struct Shows(String, Option<Box<Self>>);
+
+impl std::fmt::Display for Shows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Shows {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.1.as_deref().map(|source| source as _)
+    }
+}
+
+/// Records a text in every way that takes an exception.
+fn record_text(segment: &xray_core::Segment, text: &str) {
+    let shows = |source| Shows(text.to_owned(), source);
+    segment.record_fault(&shows(Some(Box::new(shows(None)))));
+    let anyhow = Box::<dyn std::error::Error>::from(text);
+    segment.begin_subsegment("boxed").record_error(&anyhow);
+    let payload: Box<dyn std::any::Any + Send> = Box::new(text.to_owned());
+    segment.begin_subsegment("panic").record_panic(&payload);
+    let report = ExceptionReport::new("Error", text);
+    segment
+        .begin_subsegment("report")
+        .report_exception(&report, Class::Fault);
+}
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -233,6 +291,17 @@ fn a_marker_in_each_secret_place_comes_out_nowhere() {
         told += &format!("{sql:?}\n");
         query.sql(&sql);
     }
+    // Where a URL is shown with its scheme, in a sentence.
+    let shown = urls
+        .iter()
+        .filter(|url| url.contains("://") && url.starts_with(|c: char| c.is_alphabetic()));
+    let errors: Vec<String> = shown
+        .flat_map(|url| ERRORS.iter().map(move |error| error.replace('@', url)))
+        .collect();
+    assert!(errors.len() > 150, "{}", errors.len());
+    for text in &errors {
+        record_text(&recorder.begin_segment("shop"), text);
+    }
     // What callers send along goes on in headers, as it must, and nowhere else.
     let header = TraceHeader::parse(format!("Self={MARK};k={MARK};Lineage={MARK}"));
     recorder.segment("shop").header(&header).begin().close();
@@ -240,7 +309,7 @@ fn a_marker_in_each_secret_place_comes_out_nowhere() {
     told += &format!("{:?}\n", Sql::new().sanitized_query(MARK).user(MARK));
     assert!(recorder.flush(LONG).wait().is_complete());
     balance(&recorder);
-    let sent = urls.len() + pairs.len() + users.len() + 1;
+    let sent = urls.len() + pairs.len() + users.len() + errors.len() + 1;
     assert_eq!(recorder.documents().sent, sent as u64);
     let received = accepted(&daemon, sent).into_iter();
     let leaks: Vec<String> = received

@@ -17,8 +17,8 @@ use crate::http::{HttpRequest, HttpResponse};
 use crate::limits;
 use crate::record::trace::Trace;
 use crate::record::{
-    AnnotationValue, AnyError, ExceptionReport, Field, Flags, Key, NodeIndex, Record, Stored,
-    Tally, panic_message,
+    AnnotationValue, AnyError, ExceptionReport, Field, Flags, Key, NodeIndex, Raised, Record,
+    Stored, Tally, panic_message,
 };
 use crate::recorder::Core;
 use crate::sql::Sql;
@@ -390,8 +390,12 @@ impl Entity {
         place: Option<&'static Location<'static>>,
     ) {
         self.recorded(|trace, key| {
-            let (kind, error) = (error.kind(), error.as_error());
-            trace.record_error(key, kind, error, place, class.flags());
+            let raised = Raised {
+                kind: error.kind(),
+                error: error.as_error(),
+                is_type: error.is_type(),
+            };
+            trace.record_error(key, raised, place, class.flags());
         });
     }
 

@@ -116,6 +116,8 @@ mod future;
 mod handle;
 mod http;
 mod record;
+mod scrub;
+mod secrets;
 mod sql;
 mod url;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::record::{NodeIndex, Record};
+use crate::secrets::{self, is_harmless};
 use crate::url::{odd_port, without_secrets};
 
 /// What is known of a query: the `sql` block of a remote subsegment, which is
@@ -58,8 +59,9 @@ impl<'a> Sql<'a> {
     }
 
     /// The database as its driver names it. Masked are `password` in
-    /// `user:password@host`, and the values under keys that end in `password`,
-    /// `secret`, `token` and the like.
+    /// `user:password@host`, and in `key=value` every value but those of keys
+    /// that are known to be harmless: host, port, database, user, application
+    /// name, TLS mode, timeouts, pool sizes and the like.
     #[must_use]
     pub fn connection_string(self, text: impl Into<Cow<'a, str>>) -> Self {
         self.with("connection_string", masked(&text.into()))
@@ -136,79 +138,100 @@ pub enum Preparation {
     Call,
 }
 
-/// `scheme://host/rest`
-fn is_url(url: &str) -> bool {
+/// `scheme://host/rest`, without which collectors refuse the whole document.
+pub(crate) fn is_url(url: &str) -> bool {
     let rest = url
         .split_once("://")
         .filter(|(scheme, _)| !scheme.is_empty());
     let database = rest.and_then(|(_, rest)| rest.split_once('/'));
-    !url.contains('\n') && database.is_some_and(|(host, path)| !host.is_empty() && !path.is_empty())
+    let names_one =
+        |(host, path): (&str, &str)| !host.is_empty() && !path.is_empty() && !path.starts_with('?');
+    !url.contains('\n') && database.is_some_and(names_one)
 }
 
 /// What ends a pair, and so stands before a key.
 const SEPARATORS: [char; 6] = [';', '&', '?', ',', '(', '\n'];
 
-/// What a key ends in whose value is a secret, without case, blanks, `_`, `-`
-/// and `.`. Rather one too many.
-const SECRETS: [&str; 21] = [
-    "password",
-    "pwd",
-    "passwd",
-    "passphrase",
-    "pass",
-    "passcode",
-    "secret",
-    "secretkey",
-    "token",
-    "signature",
-    "sig",
-    "credential",
-    "credentials",
-    "authorization",
-    "accesskey",
-    "accesskeyid",
-    "accountkey",
-    "apikey",
-    "privatekey",
-    "encryptionkey",
-    "sharedkey",
-];
-
-/// Masks the password before a host, and the values of secret keys in
-/// `key=value`, whatever stands between such pairs.
+/// Masks the passwords before hosts, and every value in `key=value` but those of
+/// keys that are known to be harmless, whatever stands between such pairs.
 fn masked(text: &str) -> String {
     let (out, rest) = mask_user_info(text);
-    out + &mask_pairs(rest).0
+    mask_inner_users(out + &mask_pairs(rest).0)
 }
 
 /// Also tells whether the text ends within a secret.
 fn mask_pairs(text: &str) -> (String, bool) {
     let (mut out, mut rest) = (String::new(), text);
     let mut in_secret = false;
+    let by_blanks = !text.contains(';');
     while let Some(equals) = rest.find('=') {
         let (before, after) = (&rest[..equals], &rest[equals + 1..]);
-        out.push_str(before);
+        mask_named(&mut out, before);
         out.push('=');
         rest = after;
-        if is_secret(before) {
+        if is_secret(before, by_blanks) {
             out.push_str("***");
             rest = skip_value(after);
             in_secret = rest.is_empty();
         }
     }
-    out.push_str(rest);
+    mask_named(&mut out, rest);
     (out, in_secret)
 }
 
-/// Whether a value is a secret, by the key at the end of what stands before it.
-fn is_secret(before: &str) -> bool {
+/// Whether a value is a secret, by the key at the end of what stands before it:
+/// its last word where blanks part the pairs.
+fn is_secret(before: &str, by_blanks: bool) -> bool {
     let separator = before.rfind(SEPARATORS);
-    let key = &before[separator.map_or(0, |at| at + 1)..];
-    let letters = key
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '\t' | '_' | '-' | '.'));
-    let key: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-    SECRETS.iter().any(|secret| key.ends_with(secret))
+    let key = before[separator.map_or(0, |at| at + 1)..].trim();
+    let last = key.rsplit(char::is_whitespace).next().unwrap_or(key);
+    !(is_harmless(key) || (by_blanks && is_harmless(last)))
+}
+
+/// Writes a text without the values of `NAME:value` whose name is a secret's.
+fn mask_named(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(colon) = rest.find(':') {
+        let (before, after) = (&rest[..colon], &rest[colon + 1..]);
+        out.push_str(before);
+        out.push(':');
+        rest = after;
+        let start = before.rfind(|c: char| !is_of_key(c));
+        let name = &before[start.map_or(0, |at| at + 1)..];
+        if secrets::is_secret(name) && !after.starts_with("//") {
+            let ends = |c: char| SEPARATORS.contains(&c) || c.is_whitespace();
+            out.push_str("***");
+            rest = &after[after.find(ends).unwrap_or(after.len())..];
+        }
+    }
+    out.push_str(rest);
+}
+
+/// Masks the passwords of the URLs that values hold.
+fn mask_inner_users(text: String) -> String {
+    let Some(first) = text.find("://") else {
+        return text;
+    };
+    let (mut out, mut rest) = (text[..first].to_owned(), &text[first..]);
+    while let Some(at) = rest.find("://") {
+        out.push_str(&rest[..at + 3]);
+        rest = &rest[at + 3..];
+        let ends = |c: char| ";\"'".contains(c) || c.is_whitespace();
+        let url = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        let host = &url[..url.find(['/', '?', '#', ',']).unwrap_or(url.len())];
+        let is_odd = odd_port(host, false).is_some_and(|colon| !url[colon..].starts_with(":***"));
+        let end = if is_odd {
+            url.rfind('@')
+        } else {
+            host.rfind('@')
+        };
+        if let Some((user, _)) = end.and_then(|end| url[..end].split_once(':')) {
+            out.push_str(user);
+            out.push_str(":***");
+            rest = &rest[end.unwrap_or(0)..];
+        }
+    }
+    out + rest
 }
 
 /// What stands behind a value. It ends where it must, or where the next key
@@ -228,13 +251,18 @@ fn skip_value(after: &str) -> &str {
     &after[start + end.map_or(value.len(), |(at, _)| at)..]
 }
 
+/// Whether a known key comes: any other may be more of the value, as base64 ends
+/// in `=`.
 fn is_before_key(text: &str) -> bool {
     let Some((key, _)) = text.split_once('=') else {
         return false;
     };
     let key = key.trim();
-    let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(part)
+    key.chars().all(is_of_key) && (is_harmless(key) || secrets::is_secret(key))
+}
+
+fn is_of_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-.".contains(c)
 }
 
 /// What stands behind the closing quote, which a doubled one or one behind a
@@ -280,7 +308,7 @@ fn mask_user_info(text: &str) -> (String, &str) {
     };
     let (user_info, rest) = rest.split_at(at);
     let mut pairs = user_info.match_indices('=');
-    if pairs.any(|(at, _)| is_secret(&user_info[..at])) {
+    if pairs.any(|(at, _)| is_secret(&user_info[..at], true)) {
         // The `@` may as well stand in that secret: nothing behind is safe.
         return (before + "***", "");
     }
@@ -318,8 +346,8 @@ mod tests {
                 "mysql://me:***@db/orders?password=***",
             ),
             (
-                "db/orders?X-Amz-Security-Token=s3cr3t&a=b",
-                "db/orders?X-Amz-Security-Token=***&a=b",
+                "db/orders?X-Amz-Security-Token=s3cr3t&ssl=on",
+                "db/orders?X-Amz-Security-Token=***&ssl=on",
             ),
             ("host=db user=me", "host=db user=me"),
             ("", ""),
@@ -346,7 +374,43 @@ mod tests {
                 "Pwd=***;Endpoint=sb://me:***@bus/",
             ),
             ("Pwd=a=//s3@cr3t;Uid=me", "Pwd=***;Uid=me"),
-            ("Url=//db:1,Pwd=s3@cr3t,Uid=me", "Url=//***"),
+            ("Url=//db:1,Pwd=s3@cr3t,Uid=me", "Url=***,Pwd=***,Uid=me"),
+            ("sqlite:///o.db?key=s3cr3t", "sqlite:///o.db?key=***"),
+            (
+                "Server=db;OAuthPvtKey=s3cr3t;",
+                "Server=db;OAuthPvtKey=***;",
+            ),
+            (
+                "AwsCredentialsProviderArguments=AKIA,s3cr3t==,host=db",
+                "AwsCredentialsProviderArguments=***,host=db",
+            ),
+            (
+                "authMechanismProperties=AWS_SESSION_TOKEN:s3cr3t&w=1",
+                "authMechanismProperties=***&w=1",
+            ),
+            (
+                "host=db;app=a,AWS_SESSION_TOKEN:s3cr3t;w=1",
+                "host=db;app=a,AWS_SESSION_TOKEN:***;w=1",
+            ),
+            ("token:s3cr3t host:db", "token:*** host:db"),
+            (
+                "private_key_base64=s3cr3t host=db",
+                "private_key_base64=*** host=db",
+            ),
+            ("novel=s3cr3t&port=1", "novel=***&port=1"),
+            (
+                "Endpoint=sb://a/;Server=tcp://me:s3cr3t@b:1",
+                "Endpoint=sb://a/;Server=tcp://me:***@b:1",
+            ),
+            (
+                "Endpoint=sb://a:1/;Server=tcp://me:s/3cr3t@b",
+                "Endpoint=sb://a:1/;Server=tcp://me:***@b",
+            ),
+            (
+                "(ADDRESS=(PROTOCOL=TCP)(HOST=db)(PORT=1521))",
+                "(ADDRESS=(PROTOCOL=TCP)(HOST=db)(PORT=1521))",
+            ),
+            ("Server=tcp:db.example,1433", "Server=tcp:db.example,1433"),
         ] {
             assert_eq!(masked(given), expected);
         }
@@ -377,6 +441,7 @@ mod tests {
             "://db/x",
             "a:///x",
             "a://b/",
+            "a://b/?c",
         ] {
             assert!(!is_url(bad), "{bad}");
         }

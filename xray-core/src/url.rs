@@ -1,5 +1,7 @@
 //! A URL without its secrets.
 
+use crate::secrets::is_secret;
+
 /// Cuts query, fragment, session and user information out of a URL: what stands
 /// before the user information, and what stands after it.
 ///
@@ -67,14 +69,49 @@ pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
 /// that the path may hold.
 fn without_query(url: &str, start: usize) -> &str {
     let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let inner = url[start..].match_indices("://").map(|(at, _)| start + at);
-    let user = inner.into_iter().find(|at| url[*at..].contains('@'));
-    let url = &url[..user.unwrap_or(url.len())];
-    let session = url.match_indices(';').find(|(at, _)| {
-        let name = url.as_bytes()[at + 1..].get(..10);
-        name.is_some_and(|name| name.eq_ignore_ascii_case(b"jsessionid"))
-    });
-    session.map_or(url, |(at, _)| &url[..at])
+    let url = without_inner_user(url, start);
+    let url = without_encoded_url(url, start);
+    let mut parameters = url.match_indices(';');
+    let secret = parameters.find(|(at, _)| is_secret_parameter(&url[at + 1..]));
+    secret.map_or(url, |(at, _)| &url[..at])
+}
+
+/// Cuts before an inner URL, of one slash or two, that names a user.
+fn without_inner_user(url: &str, start: usize) -> &str {
+    let Some(user) = url.rfind('@') else {
+        return url;
+    };
+    let inner = url[start..].match_indices(':').map(|(at, _)| start + at);
+    let is_url = |at: &usize| url[at + 1..].starts_with(['/', '\\']);
+    let inner = inner.into_iter().find(is_url).filter(|at| *at < user);
+    &url[..inner.unwrap_or(url.len())]
+}
+
+/// Cuts what a percent-encoded URL must not show: all of it when it names a user
+/// or is encoded twice, else its query.
+fn without_encoded_url(url: &str, start: usize) -> &str {
+    if !url.contains('%') {
+        return url;
+    }
+    let lower = url.to_ascii_lowercase();
+    let find = |text: &str, from: usize| lower[from..].find(text).map(|at| from + at);
+    if let Some(twice) = find("%253a%252f", start) {
+        return &url[..twice];
+    }
+    let Some(scheme) = find("%3a%2f", start) else {
+        return url;
+    };
+    if lower[scheme..].contains('@') || find("%40", scheme).is_some() {
+        return &url[..scheme];
+    }
+    let query = [find("%3f", scheme), find("%23", scheme)];
+    &url[..query.into_iter().flatten().min().unwrap_or(url.len())]
+}
+
+/// Whether `;name=value` in a path is a session or a secret.
+fn is_secret_parameter(parameter: &str) -> bool {
+    let end = parameter.find(['=', '/', ';']).unwrap_or(parameter.len());
+    is_secret(&parameter[..end])
 }
 
 #[cfg(test)]
@@ -120,6 +157,17 @@ mod tests {
             ("/proxy/https://u:p@h2/", "/proxy/https://h2/"),
             ("https://me:pa/ss@h/p?mail=a@b.c&t=s", "https://b.c"),
             ("http://shop.example:80/@me", "http://shop.example:80/@me"),
+            ("https://h/to/https:/u:p@h2/", "https://h/to/https"),
+            ("/to/https:/u:p@h2/", "/to/https"),
+            ("/to/https%3A%2F%2Fu%3Ap%40h2%2F", "/to/https"),
+            ("/to/https%3a%2f%2fu:p@h2", "/to/https"),
+            ("/to/https%3A%2F%2Fh2%2F%3Ft%3Ds", "/to/https%3A%2F%2Fh2%2F"),
+            ("/to/https%3A%2F%2Fh2%2F%23t", "/to/https%3A%2F%2Fh2%2F"),
+            ("/to/https%253A%252F%252Fh2", "/to/https"),
+            ("/to/100%25", "/to/100%25"),
+            ("https://h/a;token=s", "https://h/a"),
+            ("https://h/a;b=c;Access_Token=s/d", "https://h/a;b=c"),
+            ("https://h/a;PHPSESSID=s", "https://h/a"),
             ("", ""),
         ] {
             let (origin, rest) = without_secrets(url);

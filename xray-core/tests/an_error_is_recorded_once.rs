@@ -342,6 +342,177 @@ fn frames_that_were_left_out_are_counted_to_the_end_and_no_further() {
     balance(&recorder);
 }
 
+/// As `Failed`, of another type.
+#[derive(Debug)]
+struct Other(&'static str, Option<Failed>);
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Other {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_ref().map(|source| source as _)
+    }
+}
+
+#[test]
+fn one_text_of_two_types_is_two_errors() {
+    let document = recorded(|segment| {
+        segment
+            .begin_subsegment("a")
+            .record_error(&failed("timed out"));
+        let outer = segment.begin_subsegment("outer");
+        outer
+            .begin_subsegment("b")
+            .record_error(&failed("timed out"));
+        outer.record_fault(&Other("timed out", None));
+        let outer = segment.begin_subsegment("wraps another");
+        outer
+            .begin_subsegment("c")
+            .record_error(&Other("timed out", None));
+        outer.record_fault(&Failed("no row", Some(Box::new(failed("timed out")))));
+        let outer = segment.begin_subsegment("a report");
+        outer
+            .begin_subsegment("d")
+            .record_exception("Failed", "timed out", Class::Error);
+        outer.record_fault(&failed("timed out"));
+    });
+    let kinds = |at: usize| {
+        let exceptions = document.subsegments[at].exceptions().iter();
+        exceptions
+            .map(|e| e.kind.clone().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (own, other) = (
+        "an_error_is_recorded_once::Failed",
+        "an_error_is_recorded_once::Other",
+    );
+    assert_eq!(kinds(1), [other]);
+    assert_eq!(kinds(2), [own, "Error"]);
+    assert_eq!(kinds(3), [own]);
+}
+
+/// The type in a box is not known, so the text decides.
+#[test]
+fn an_error_is_known_again_in_any_box() {
+    type Passes = fn(&xray_core::Subsegment, Failed);
+    let boxes: [(&str, Passes); 4] = [
+        ("own box", |outer, error| {
+            outer.record_fault(&Box::new(error))
+        }),
+        ("shared", |outer, error| {
+            outer.record_fault(&std::sync::Arc::new(error))
+        }),
+        ("any", |outer, error| {
+            outer.record_fault(&Box::<dyn Error>::from(error))
+        }),
+        ("anyhow", |outer, error| {
+            outer.record_fault(&anyhow::Error::new(error))
+        }),
+    ];
+    let document = recorded(|segment| {
+        for (name, pass_on) in boxes {
+            let outer = segment.begin_subsegment(name);
+            outer
+                .begin_subsegment("inner")
+                .record_fault(&failed("lost"));
+            pass_on(&outer, failed("lost"));
+        }
+        let outer = segment.begin_subsegment("out of a box");
+        outer
+            .begin_subsegment("inner")
+            .record_fault(&anyhow::Error::new(failed("lost")));
+        outer.record_fault(&failed("lost"));
+    });
+    assert_eq!(document.subsegments.len(), 5);
+    for outer in &document.subsegments {
+        let id = outer.subsegments[0].exceptions()[0].id.clone();
+        assert_eq!(outer.cause, Some(Cause::Id(id)), "{}", outer.name);
+    }
+}
+
+#[test]
+fn a_chain_has_sixteen_links_at_most() {
+    for (links, recorded_links) in [(15, 15), (16, 16), (17, 16), (100, 16)] {
+        let document = recorded(|segment| {
+            let link = |source, _| Some(Box::new(Failed("link", source)));
+            let chain: Option<Box<Failed>> = (0..links).fold(None, link);
+            segment.record_fault(&*chain.unwrap());
+        });
+        assert_eq!(document.exceptions().len(), recorded_links, "{links}");
+        let last = document.exceptions().last().unwrap();
+        assert_eq!(last.cause, None);
+    }
+}
+
+#[test]
+fn a_payload_says_its_text_in_any_number_of_boxes() {
+    let document = recorded(|segment| {
+        let payload = catch_unwind(|| panic!("no tea")).unwrap_err();
+        segment.begin_subsegment("as it is").record_panic(&*payload);
+        segment.begin_subsegment("boxed").record_panic(&payload);
+        let payload: Box<dyn std::any::Any + Send> = Box::new(payload);
+        segment.begin_subsegment("twice").record_panic(&payload);
+        let owned: Box<dyn std::any::Any + Send> = Box::new("no tea".to_owned());
+        segment.begin_subsegment("owned").record_panic(&owned);
+    });
+    assert_eq!(document.subsegments.len(), 4);
+    for child in &document.subsegments {
+        assert_eq!(
+            said(&child.exceptions()[0]),
+            ("panic", "no tea"),
+            "{}",
+            child.name
+        );
+    }
+}
+
+/// An error whose text shows a URL once with its query, once without.
+#[derive(Debug)]
+struct ShowsUrl(&'static str);
+
+impl fmt::Display for ShowsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer from {}", self.0)
+    }
+}
+
+impl Error for ShowsUrl {}
+
+#[test]
+fn errors_are_compared_without_their_secrets() {
+    let document = recorded(|segment| {
+        let outer = segment.begin_subsegment("outer");
+        outer
+            .begin_subsegment("inner")
+            .record_fault(&ShowsUrl("https://h/7"));
+        outer.record_fault(&ShowsUrl("https://me:s3cr3t@h/7?token=s3cr3t"));
+    });
+    let outer = &document.subsegments[0];
+    let [inner] = outer.subsegments[0].exceptions() else {
+        panic!("{outer:?}");
+    };
+    assert_eq!(inner.message.as_deref(), Some("no answer from https://h/7"));
+    assert_eq!(outer.cause, Some(Cause::Id(inner.id.clone())));
+}
+
+/// Its text ends in the middle of a password when it is cut.
+#[test]
+fn a_text_is_cut_without_telling_half_a_password() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    let text = format!("{} https://s3cr3t:s3cr3t@h/", "x".repeat(4_096 - 12));
+    segment.record_exception("Error", &text, Class::Fault);
+    segment.close();
+    let documents = capture.documents();
+    let message = documents[0].exceptions()[0].message.clone().unwrap();
+    assert_eq!(message, format!("{} https://…", "x".repeat(4_096 - 12)));
+    assert_eq!(recorder.events().trimmed, 1);
+}
+
 /// Fails, and then fails to say why.
 #[derive(Debug)]
 struct Baseless;

@@ -201,7 +201,6 @@ fn response(document: &mut Document) -> &mut HttpResponse {
 
 fn exception(document: &mut Document, exception: &crate::record::Exception) {
     let id = |id: SegmentId| id.to_string();
-    let bounded = |text: &str, limit| valid::text(text, limit).0.into_owned();
     if !matches!(document.cause, Some(Cause::Exceptions(_))) {
         document.cause = Some(Cause::Exceptions(Exceptions::default()));
     }
@@ -209,7 +208,7 @@ fn exception(document: &mut Document, exception: &crate::record::Exception) {
         cause.exceptions.push(Exception {
             id: id(exception.id),
             kind: Some(bounded(&exception.kind, limits::EXCEPTION_KIND_BYTES + 1)),
-            message: Some(bounded(&exception.message, limits::MESSAGE_BYTES + 1)),
+            message: Some(bounded(&exception.message.text, limits::MESSAGE_BYTES + 1)),
             remote: exception.remote,
             cause: exception.cause.map(id),
             truncated: (exception.truncated > 0).then_some(exception.truncated),
@@ -220,11 +219,15 @@ fn exception(document: &mut Document, exception: &crate::record::Exception) {
     }
 }
 
+fn bounded(text: &str, limit: usize) -> String {
+    valid::text(text, limit).0.into_owned()
+}
+
 fn frame(frame: &crate::record::Frame) -> StackFrame {
     StackFrame {
-        path: Some(frame.path.to_string()),
+        path: Some(bounded(&frame.path, limits::FRAME_BYTES + 1)),
         line: Some(frame.line),
-        label: Some(frame.label.to_string()),
+        label: Some(bounded(&frame.label, limits::FRAME_BYTES + 1)),
         ..StackFrame::default()
     }
 }

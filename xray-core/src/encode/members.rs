@@ -4,7 +4,9 @@ use super::json::{self, Seconds};
 use super::valid;
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
-use crate::record::{Exception, Field, Flags, Frame, NodeIndex, Record, State, Stored, Value};
+use crate::record::{
+    Exception, Field, Flags, Frame, Message, NodeIndex, Record, State, Stored, Value,
+};
 
 /// How much is left out so that an entity fits: each step keeps less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -277,7 +279,7 @@ impl<'a> Members<'a> {
         self.raw("\",\"type\":");
         self.cut_before(&exception.kind, limits::EXCEPTION_KIND_BYTES);
         self.raw(",\"message\":");
-        self.cut_before(&exception.message, limits::MESSAGE_BYTES);
+        self.message(&exception.message);
         if exception.remote {
             self.raw(",\"remote\":true");
         }
@@ -303,16 +305,24 @@ impl<'a> Members<'a> {
         self.raw("}");
     }
 
+    fn message(&mut self, message: &Message) {
+        let trimmed = self.trimmed;
+        self.bounded(&message.text, limits::MESSAGE_BYTES + 1);
+        if message.is_cut {
+            self.trimmed = trimmed + 1;
+        }
+    }
+
     fn stack(&mut self, stack: &[Frame]) {
         let mut opening = ",\"stack\":[{\"path\":";
         for frame in stack {
             self.raw(opening);
             opening = ",{\"path\":";
-            json::string(self.out, &frame.path);
+            self.cut_before(&frame.path, limits::FRAME_BYTES);
             self.raw(",\"line\":");
             json::integer(self.out, frame.line);
             self.raw(",\"label\":");
-            json::string(self.out, &frame.label);
+            self.cut_before(&frame.label, limits::FRAME_BYTES);
             self.raw("}");
         }
         if !stack.is_empty() {

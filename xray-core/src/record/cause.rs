@@ -5,18 +5,21 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::Location;
+use std::sync::Arc;
 
+use super::bounded::Bounded;
 use super::floor_char_boundary;
 use crate::SegmentId;
 use crate::guard::guarded;
 use crate::limits;
+use crate::scrub::scrubbed;
 
 /// One link of a chain of exceptions.
 #[derive(Debug, Clone)]
 pub(crate) struct Exception {
     pub(crate) id: SegmentId,
     pub(crate) kind: String,
-    pub(crate) message: String,
+    pub(crate) message: Message,
     pub(crate) remote: bool,
     /// The exception that caused this one.
     pub(crate) cause: Option<SegmentId>,
@@ -33,7 +36,38 @@ impl Exception {
         let stack: usize = frames
             .map(|frame| 32 + frame.path.len() + frame.label.len())
             .sum();
-        64 + self.kind.len() + self.message.len() + stack
+        64 + self.kind.len() + self.message.text.len() + stack
+    }
+}
+
+/// What an exception says, without the secrets of the URLs in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Message {
+    pub(crate) text: String,
+    /// It said more, so the text ends in `…`.
+    pub(crate) is_cut: bool,
+}
+
+impl Message {
+    /// Calls foreign code: a `Display` may panic, recording must not.
+    fn of(error: &dyn Error) -> Self {
+        match Bounded::of(&error, limits::MESSAGE_BYTES) {
+            Some(said) => said.into(),
+            None => Bounded::of_text("the error's own message panicked", usize::MAX).into(),
+        }
+    }
+}
+
+impl From<Bounded> for Message {
+    fn from(said: Bounded) -> Self {
+        let mut text = scrubbed(&said.text, said.is_cut).into_owned();
+        if said.is_cut {
+            text.push('…');
+        }
+        Self {
+            text,
+            is_cut: said.is_cut,
+        }
     }
 }
 
@@ -134,11 +168,29 @@ impl<'a> ExceptionReport<'a> {
 
 /// The exception an entity recorded last, by which a parent that is handed the
 /// same error, or one that wraps it, knows it again. Errors are moved on their
-/// way up, so their text has to serve as their identity.
+/// way up, so their type and text have to serve as their identity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) id: SegmentId,
     fingerprint: u64,
+    is_type: IsType,
+}
+
+impl Seen {
+    fn is(&self, error: &(dyn Error + 'static), fingerprint: u64) -> bool {
+        self.fingerprint == fingerprint && (self.is_type)(error)
+    }
+}
+
+/// Whether an error has a certain type, as far as that can be told.
+pub(crate) type IsType = fn(&(dyn Error + 'static)) -> bool;
+
+/// An error to be recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Raised<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) error: &'a (dyn Error + 'static),
+    pub(crate) is_type: IsType,
 }
 
 /// What becomes of an error that is recorded.
@@ -154,19 +206,18 @@ impl Cause {
     /// Reads the chain of `source()`s; a link that a child recorded already
     /// (`seen`) is named by its id instead of being written again.
     pub(crate) fn of_error(
-        kind: &str,
-        error: &dyn Error,
+        raised: Raised<'_>,
         location: Option<&'static Location<'static>>,
         seen: Option<Seen>,
         mut next_id: impl FnMut() -> SegmentId,
     ) -> Self {
         let mut chain: Vec<Exception> = Vec::new();
-        let mut link = Some(error);
+        let mut link = Some(raised.error);
         let mut outermost = 0;
         while let Some(error) = link.filter(|_| chain.len() < limits::EXCEPTIONS) {
-            let message = message(error);
+            let message = Message::of(error);
             let fingerprint = fingerprint(&message);
-            let known = seen.filter(|seen| seen.fingerprint == fingerprint);
+            let known = seen.filter(|seen| seen.is(error, fingerprint));
             if let (Some(known), Some(last)) = (known, chain.last_mut()) {
                 last.cause = Some(known.id);
                 break;
@@ -180,7 +231,10 @@ impl Cause {
                 None => outermost = fingerprint,
             }
             let (kind, stack) = match chain.is_empty() {
-                true => (kind, location.map(Frame::recorded_at).into_iter().collect()),
+                true => (
+                    raised.kind,
+                    location.map(Frame::recorded_at).into_iter().collect(),
+                ),
                 false => ("Error", Vec::new()),
             };
             chain.push(Exception {
@@ -200,19 +254,21 @@ impl Cause {
                 let seen = Seen {
                     id: first.id,
                     fingerprint: outermost,
+                    is_type: raised.is_type,
                 };
                 Self::Chain(chain, seen)
             }
-            None => Self::reported(&ExceptionReport::new(kind, ""), next_id()),
+            None => Self::reported(&ExceptionReport::new(raised.kind, ""), next_id()),
         }
     }
 
     /// One exception that is no `Error`.
     pub(crate) fn reported(report: &ExceptionReport<'_>, id: SegmentId) -> Self {
-        let message = cut(report.message, limits::MESSAGE_BYTES).into_owned();
+        let message = Message::from(Bounded::of_text(report.message, limits::MESSAGE_BYTES));
         let seen = Seen {
             id,
             fingerprint: fingerprint(&message),
+            is_type: |_| false, // no error is one
         };
         let exception = Exception {
             id,
@@ -228,8 +284,12 @@ impl Cause {
     }
 }
 
-/// The text of a panic's payload.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+/// The text of a panic's payload, which may be in a box, as `catch_unwind`
+/// returns it.
+pub(crate) fn panic_message(mut payload: &(dyn Any + Send)) -> &str {
+    while let Some(inner) = payload.downcast_ref::<Box<dyn Any + Send>>() {
+        payload = &**inner;
+    }
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         text
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -239,23 +299,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// A `Display` may panic; recording must not.
-fn message(error: &dyn Error) -> String {
-    use std::fmt::Write;
-    let text = guarded(|| {
-        let mut text = String::new();
-        let _ = write!(text, "{error}");
-        text
-    });
-    match text {
-        Some(text) if text.len() <= limits::MESSAGE_BYTES => text,
-        Some(text) => cut(&text, limits::MESSAGE_BYTES).into_owned(),
-        None => "the error's own message panicked".to_owned(),
-    }
-}
-
-/// So may a `source`: the chain ends there.
-fn source(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
+/// A `source` may panic, too: the chain ends there.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     guarded(|| error.source()).flatten()
 }
 
@@ -270,7 +315,7 @@ pub(super) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
-fn fingerprint(message: &str) -> u64 {
+fn fingerprint(message: &Message) -> u64 {
     let mut hasher = DefaultHasher::new();
     message.hash(&mut hasher);
     hasher.finish()
@@ -294,6 +339,13 @@ pub trait AnyError<Kind> {
 
     /// Its type, as far as known.
     fn kind(&self) -> &'static str;
+
+    /// Tells whether another error is of the same type. By default any may be:
+    /// the type in a box is not known.
+    #[doc(hidden)]
+    fn is_type(&self) -> fn(&(dyn Error + 'static)) -> bool {
+        |_| true
+    }
 }
 
 /// Marks the implementation of [`AnyError`] for every `std::error::Error`.
@@ -319,6 +371,10 @@ impl<E: Error + 'static> AnyError<ErrorKind> for E {
 
     fn kind(&self) -> &'static str {
         error_type_name::<E>()
+    }
+
+    fn is_type(&self) -> fn(&(dyn Error + 'static)) -> bool {
+        |error| error.is::<E>() || error.is::<Box<E>>() || error.is::<Arc<E>>()
     }
 }
 

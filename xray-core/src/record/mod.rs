@@ -5,6 +5,7 @@
 //! record crosses to the emission thread by a move. Nothing is serialised here
 //! but a value of the user's, nothing recurses.
 
+mod bounded;
 mod cause;
 pub(crate) mod json;
 mod keys;
@@ -19,7 +20,7 @@ mod value;
 mod write;
 
 pub use cause::{AnyError, BoxedErrorKind, ErrorKind, ExceptionReport, LocalBoxedErrorKind};
-pub(crate) use cause::{Exception, Frame, Seen, panic_message};
+pub(crate) use cause::{Exception, Frame, Message, Raised, Seen, panic_message};
 pub(crate) use open::Key;
 pub(crate) use spare::Spare;
 pub use value::{AnnotationValue, Tally};

@@ -14,7 +14,7 @@ use super::open::{Key, Slot};
 use super::split::Leaving;
 use super::state::{RootState, State};
 use super::value::Tallied;
-use super::{ExceptionReport, Field, Flags, NodeIndex, Record, Stored, Tally};
+use super::{ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally};
 use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
 use crate::emit::{Piece, PieceHead};
@@ -196,8 +196,7 @@ impl Trace {
     pub(crate) fn record_error(
         &self,
         key: Key,
-        kind: &str,
-        error: &dyn std::error::Error,
+        raised: Raised<'_>,
         location: Option<&'static Location<'static>>,
         flags: Flags,
     ) {
@@ -207,7 +206,7 @@ impl Trace {
             let fork = IdSequence(state.ids.next().get());
             (state.open.find(key).and_then(Slot::seen), fork)
         };
-        let cause = Cause::of_error(kind, error, location, seen, || ids.next());
+        let cause = Cause::of_error(raised, location, seen, || ids.next());
         self.record_cause(key, cause, flags);
     }
 
