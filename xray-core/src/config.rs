@@ -149,6 +149,12 @@ impl RecorderBuilder {
     /// # Ok::<(), ConfigError>(())
     /// ```
     ///
+    /// A document stays valid whatever a hook writes: names, keys, ids, times and
+    /// members of a known type are made valid as recorded ones are, or left out,
+    /// which counts as trimmed ([`Events::trimmed`](crate::Events)). `aws`,
+    /// annotations and metadata that no hook changes are sent to the letter as they
+    /// were recorded.
+    ///
     /// ```
     /// use xray_core::{Keep, Recorder};
     ///

@@ -258,9 +258,11 @@ impl Entity {
         self.metadata_in("default", key, value);
     }
 
-    /// Records any serialisable value under a namespace of its own. What cannot be
-    /// serialised is recorded as a text that says so, and so is a value of more
-    /// than 32 levels; one over 64 kB, which could never be sent, as its size.
+    /// Records any serialisable value under a namespace of its own. A value that
+    /// cannot be serialised is recorded as a text that says so, and so is one of
+    /// more than 32 levels, or of more than 64 kB, which could never be sent: it is
+    /// written no further than that, so a ring or a list without end does no harm
+    /// as long as each level asks the serializer, as derived ones do.
     /// Namespaces that begin with `AWS.` are X-Ray's own.
     pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
         self.recorded(|trace, place| {
@@ -270,6 +272,8 @@ impl Entity {
             } else {
                 namespace
             };
+            let is_cut = namespace.len() > limits::NAMESPACE_BYTES || key.len() > limits::KEY_BYTES;
+            trace.core.common.ledger.trim(u64::from(is_cut));
             trace.write(place, |record, node| {
                 record.push_json(node, Field::Metadata, (namespace, key), &json);
             });
@@ -289,7 +293,11 @@ impl Entity {
 
     /// Records a member of the `aws` block: of a call, `operation`, `region`,
     /// `request_id`, `table_name` and the like; of a segment, what it runs on.
-    /// `None` and `null` within the value are left out.
+    /// `None`, `null` and empty objects within the value are left out. So is what
+    /// readers would not take under a key they know: a number for `operation` is
+    /// written as a text, a list is not written and counts as trimmed
+    /// ([`Events::trimmed`](crate::Events)). A value in bounds, as of
+    /// [`metadata_in`](Self::metadata_in), else it is left out, too.
     /// `xray` is written by the recorder itself and is left out.
     ///
     /// Source: [segment documents, AWS resource data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-aws).
@@ -298,8 +306,8 @@ impl Entity {
             return;
         }
         self.recorded(|trace, place| {
-            let json = crate::record::json::capture(&value, &trace.core.common.ledger);
-            if let Some(json) = crate::record::json::without_nulls(json) {
+            let ledger = &trace.core.common.ledger;
+            if let Some(json) = crate::record::json::capture_aws(key, &value, ledger) {
                 trace.write(place, |record, node| {
                     record.push_json(node, Field::Aws, ("", key), &json);
                 });
@@ -307,7 +315,8 @@ impl Entity {
         });
     }
 
-    /// Records what is known of a query.
+    /// Records what is known of a query. X-Ray keeps it on subsegments only: on a
+    /// segment it is left out, and counts as trimmed.
     pub fn sql(&self, sql: &Sql<'_>) {
         self.write(|record, node| sql.record(record, node));
     }
@@ -315,6 +324,7 @@ impl Entity {
     /// Links the segment to one of another trace, such as the message that is
     /// worked on here. X-Ray keeps links on segments only, so this writes to
     /// [`segment()`](Self::segment); the service takes 20 and may ignore them.
+    /// Where a document is too large, those beyond 20 go first.
     pub fn link(&self, trace_id: TraceId, id: SegmentId) {
         self.recorded(|trace, key| {
             let link = format!("{trace_id}@{id}");
@@ -416,10 +426,16 @@ impl Entity {
         self.recorded(|trace, key| trace.record_exception(key, report, class.flags()));
     }
 
-    /// Names a sibling that had to be done before this one could begin.
+    /// Names a sibling that had to be done before this one could begin. X-Ray
+    /// keeps it on subsegments only: on a segment it is left out, and counts as
+    /// trimmed.
     pub fn add_precursor(&self, id: SegmentId) {
         self.write(|record, node| {
-            record.push(node, Field::Precursor, Stored::Id(id.get()));
+            if record.node(node).is_segment {
+                record.left_out += 1;
+            } else {
+                record.push(node, Field::Precursor, Stored::Id(id.get()));
+            }
         });
     }
 

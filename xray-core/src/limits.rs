@@ -19,8 +19,8 @@ pub(crate) const DOCUMENT_BYTES_MIN: usize = 1_024;
 
 /// Characters of a name (schema).
 pub(crate) const NAME_CHARS: usize = 200;
-/// The same in bytes of UTF-8.
-pub(crate) const NAME_BYTES: usize = NAME_CHARS * 4;
+/// The same in bytes of UTF-8, and one character more to tell that it was cut.
+pub(crate) const NAME_BYTES: usize = (NAME_CHARS + 1) * 4;
 
 /// Characters of an annotation key (schema).
 pub(crate) const KEY_CHARS: usize = 500;
@@ -30,6 +30,11 @@ pub(crate) const KEY_BYTES: usize = KEY_CHARS * 4;
 /// Annotations that X-Ray indexes in a trace
 /// ([quotas](https://docs.aws.amazon.com/general/latest/gr/xray.html)).
 pub(crate) const ANNOTATIONS: usize = 50;
+
+/// Links that the service takes of a segment
+/// ([linking](https://docs.aws.amazon.com/xray/latest/devguide/xray-tracelinking.html)),
+/// and precursors of a subsegment: more go first where something must.
+pub(crate) const LINKS: usize = 20;
 
 /// Bytes of a metadata namespace.
 pub(crate) const NAMESPACE_BYTES: usize = 200;

@@ -128,6 +128,29 @@ fn is_bare_host(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_query_is_never_told(
+            before in "[^:]{0,10}",
+            host in "[a-zé]{1,10}",
+            secret in "[a-zA-Z0-9=&/+%?#@:;é]{0,20}",
+            behind in any::<String>(),
+            is_cut: bool,
+        ) {
+            let text = format!("{before} https://{host}/a?s3cr3t{secret} {behind}");
+            let scrubbed = scrubbed(&text, is_cut);
+            let expected = format!("{before} https://{host}/a");
+            prop_assert!(scrubbed.starts_with(&expected), "{}", scrubbed);
+            prop_assert!(!scrubbed.contains("s3cr3t"), "{}", scrubbed);
+        }
+
+        #[test]
+        fn any_text_can_be_scrubbed(text in "[a:/\\\\@é%34\" ]{0,30}", is_cut: bool) {
+            drop(scrubbed(&text, is_cut));
+        }
+    }
 
     #[test]
     fn every_url_of_a_text_loses_its_secrets() {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::record::{NodeIndex, Record};
+use crate::limits;
+use crate::record::{NodeIndex, Record, floor_char_boundary};
 use crate::secrets::{self, is_harmless};
 use crate::url::{odd_port, without_secrets};
 
@@ -51,7 +52,8 @@ impl<'a> Sql<'a> {
         let (url, _) = mask_pairs(url);
         let (origin, rest) = without_secrets(&url);
         let url = masked(&format!("{origin}{rest}"));
-        if is_url(&url) {
+        let stored = floor_char_boundary(&url, limits::SQL_BYTES);
+        if is_url(&url[..stored]) {
             self.with("url", url)
         } else {
             self.connection_string(url)
@@ -112,7 +114,12 @@ impl<'a> Sql<'a> {
         self
     }
 
+    /// A segment has no place for it.
     pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
+        if record.node(node).is_segment {
+            record.left_out += 1;
+            return;
+        }
         for (name, text) in &self.0 {
             record.push_sql(node, name, text);
         }
@@ -196,9 +203,8 @@ fn mask_named(out: &mut String, text: &str) {
         out.push_str(before);
         out.push(':');
         rest = after;
-        let start = before.rfind(|c: char| !is_of_key(c));
-        let name = &before[start.map_or(0, |at| at + 1)..];
-        if secrets::is_secret(name) && !after.starts_with("//") {
+        let name = before.rsplit(|c| !is_of_key(c)).next();
+        if name.is_some_and(secrets::is_secret) && !after.starts_with("//") {
             let ends = |c: char| SEPARATORS.contains(&c) || c.is_whitespace();
             out.push_str("***");
             rest = &after[after.find(ends).unwrap_or(after.len())..];

@@ -15,8 +15,10 @@
 
 pub(crate) mod convert;
 mod lenient;
+pub(crate) mod rewrite;
 #[cfg(test)]
 mod tests;
+pub(crate) mod valid;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::document::Document;
-use crate::encode::json::harmless;
+use crate::document::rewrite::rewrite;
+use crate::document::valid::make_valid;
 use crate::guard::guarded;
-use crate::ledger::Loss;
+use crate::ledger::{Ledger, Loss};
 use crate::limits;
 
 /// What a hook says of a document.
@@ -46,27 +47,41 @@ impl Hooks {
     /// Runs the hooks over the document in `datagram`, which stands behind the
     /// header line. A hook that panics may have been about to redact, so its
     /// document is not sent.
-    pub(crate) fn run(&self, datagram: &mut Vec<u8>, limit: usize) -> Result<(), Loss> {
+    pub(crate) fn run(
+        &self,
+        datagram: &mut Vec<u8>,
+        limit: usize,
+        ledger: &Ledger,
+    ) -> Result<(), Loss> {
         let header = limits::DATAGRAM_HEADER.len();
-        let hooked = guarded(|| {
-            // What we wrote ourselves can be read.
-            let mut document =
-                Document::from_json(&datagram[header..]).map_err(|_| Loss::Serialize)?;
-            // What a hook does is not traced: it would come back to be hooked.
-            let hooks = || self.0.iter().all(|hook| hook(&mut document) == Keep::Send);
-            if !crate::context::suppressed_entity().run(hooks) {
-                return Err(Loss::HookDropped);
-            }
-            let json = serde_json::to_string(&document).map_err(|_| Loss::Serialize)?;
-            Ok(harmless(json))
-        });
-        let json = hooked.unwrap_or(Err(Loss::HookPanic))?;
+        let hooked = guarded(|| self.changed(&datagram[header..], ledger));
+        let Some(json) = hooked.unwrap_or(Err(Loss::HookPanic))? else {
+            return Ok(());
+        };
         if json.len() > limit {
             return Err(Loss::TooLarge);
         }
         datagram.truncate(header);
         datagram.extend_from_slice(json.as_bytes());
         Ok(())
+    }
+
+    /// What the hooks make of a document; `None` when they leave it as it is.
+    fn changed(&self, text: &[u8], ledger: &Ledger) -> Result<Option<String>, Loss> {
+        // What we wrote ourselves can be read.
+        let before = Document::from_json(text).map_err(|_| Loss::Serialize)?;
+        let mut document = before.clone();
+        // What a hook does is not traced: it would come back to be hooked.
+        let hooks = || self.0.iter().all(|hook| hook(&mut document) == Keep::Send);
+        if !crate::context::suppressed_entity().run(hooks) {
+            return Err(Loss::HookDropped);
+        }
+        if document == before {
+            return Ok(None);
+        }
+        ledger.trim(make_valid(&mut document, &before));
+        let json = rewrite(document, &before, text).map_err(|_| Loss::Serialize)?;
+        Ok(Some(json))
     }
 }
 

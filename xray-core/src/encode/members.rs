@@ -7,18 +7,26 @@ use crate::limits;
 use crate::record::{
     Exception, Field, Flags, Frame, Message, NodeIndex, Record, State, Stored, Value,
 };
+use crate::sql::is_url;
 
 /// How much is left out so that an entity fits: each step keeps less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trim {
     Nothing,
+    /// Links, and precursors, that the service does not take.
+    Links,
     /// The stacks of exceptions.
     Stacks,
     /// Metadata values of more than this many bytes.
     Metadata(usize),
-    /// Of each text all but a few characters, all metadata, and what goes beyond
-    /// 16 exceptions and the 50 annotations that X-Ray indexes.
+    /// Of each text all but a few characters, the values of all metadata, and
+    /// what goes beyond 16 exceptions and the 50 annotations that X-Ray indexes.
     Everything,
+    /// All metadata.
+    Keys,
+    /// Members of `aws` of more than this many bytes, as no text can stand for
+    /// them.
+    Aws(usize),
 }
 
 /// Characters that [`Trim::Everything`] leaves of a text.
@@ -52,13 +60,13 @@ pub(super) fn write(
     if entity.has_more_than(Field::Annotation) {
         members.cause();
         members.http();
-        members.block(Field::Sql, ",\"sql\":{");
-        if !entity.is_segment {
-            members.block(Field::Aws, ",\"aws\":{");
-        } else if members.has(Field::Link) {
+        if entity.is_segment {
             members.links();
+        } else {
+            members.block(Field::Sql, ",\"sql\":{");
+            members.block(Field::Aws, ",\"aws\":{");
+            members.precursors();
         }
-        members.precursors();
     }
     members.annotations();
     members.metadata();
@@ -147,7 +155,7 @@ impl<'a> Members<'a> {
         if text.len() <= limit.min(FEW_CHARS) {
             return json::string(self.out, text);
         }
-        let limit = if self.trim == Trim::Everything {
+        let limit = if self.trim >= Trim::Everything {
             limit.min(FEW_CHARS)
         } else {
             limit
@@ -192,27 +200,31 @@ impl<'a> Members<'a> {
             self.bounded(rule, limits::STRING_CHARS);
         }
         self.raw("}");
-        if self.has(Field::Aws) {
-            self.raw(",");
-            self.members(Field::Aws);
-        }
+        self.members(Field::Aws, ",");
         self.raw("}");
     }
 
     fn block(&mut self, field: Field, opening: &str) {
-        if self.has(field) {
-            self.raw(opening);
-            self.members(field);
+        let before = self.out.len();
+        self.members(field, opening);
+        if self.out.len() > before {
             self.raw("}");
         }
     }
 
     /// `"key":value` for each value.
-    fn members(&mut self, field: Field) {
-        let mut separator = "";
+    fn members(&mut self, field: Field, opening: &str) {
+        if !self.has(field) {
+            return;
+        }
+        let mut opening = opening;
         for value in self.values_of(field) {
-            self.raw(separator);
-            separator = ",";
+            if self.leaves_out(value) {
+                self.trimmed += 1;
+                continue;
+            }
+            self.raw(opening);
+            opening = ",";
             json::string(self.out, self.record.key(value));
             self.raw(":");
             match value.stored {
@@ -224,9 +236,37 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// Whether a member goes: of `aws` for its size, and the URL of a database
+    /// when so little is left of it that collectors refuse it.
+    fn leaves_out(&self, value: &Value) -> bool {
+        match (self.trim, value.stored) {
+            (Trim::Aws(largest), Stored::Json(text)) => text.len() > largest,
+            (trim, Stored::Text(text)) if trim >= Trim::Everything => {
+                let url = self.record.text(text);
+                let is_url = || is_url(&valid::text(url, FEW_CHARS).0);
+                self.record.key(value) == "url" && !is_url()
+            }
+            _ => false,
+        }
+    }
+
+    /// How many of several links are written; the others are counted.
+    fn taken(&mut self, field: Field) -> usize {
+        if self.trim < Trim::Links {
+            return usize::MAX;
+        }
+        let more = self.values_of(field).skip(limits::LINKS).count();
+        self.trimmed += more as u64;
+        limits::LINKS
+    }
+
     fn links(&mut self) {
+        if !self.has(Field::Link) {
+            return;
+        }
         let mut opening = ",\"links\":[";
-        for value in self.values_of(Field::Link) {
+        let taken = self.taken(Field::Link);
+        for value in self.values_of(Field::Link).take(taken) {
             if let Stored::Text(text) = value.stored
                 && let Some((trace_id, id)) = self.record.text(text).split_once('@')
             {
@@ -254,7 +294,7 @@ impl<'a> Members<'a> {
                 _ => None,
             });
         let mut exceptions: Vec<&Exception> = all.collect();
-        if self.trim == Trim::Everything && exceptions.len() > limits::EXCEPTIONS {
+        if self.trim >= Trim::Everything && exceptions.len() > limits::EXCEPTIONS {
             self.trimmed += (exceptions.len() - limits::EXCEPTIONS) as u64;
             exceptions.truncate(limits::EXCEPTIONS);
         }
@@ -289,7 +329,7 @@ impl<'a> Members<'a> {
             self.raw("\"");
         }
         let mut truncated = exception.truncated;
-        if self.trim == Trim::Nothing {
+        if self.trim < Trim::Stacks {
             self.stack(&exception.stack);
         } else if !exception.stack.is_empty() {
             self.trimmed += 1;
@@ -386,7 +426,8 @@ impl<'a> Members<'a> {
             return;
         }
         let mut opening = ",\"precursor_ids\":[\"";
-        for value in self.values_of(Field::Precursor) {
+        let taken = self.taken(Field::Precursor);
+        for value in self.values_of(Field::Precursor).take(taken) {
             if let Stored::Id(id) = value.stored {
                 self.raw(opening);
                 opening = "\",\"";
@@ -403,7 +444,7 @@ impl<'a> Members<'a> {
         let mut opening = ",\"annotations\":{\"";
         let mut written = 0;
         for value in self.values_of(Field::Annotation) {
-            if self.trim == Trim::Everything && written == limits::ANNOTATIONS {
+            if self.trim >= Trim::Everything && written == limits::ANNOTATIONS {
                 self.trimmed += 1;
                 continue;
             }
@@ -436,6 +477,10 @@ impl<'a> Members<'a> {
             return;
         }
         let mut values: Vec<&Value> = self.values_of(Field::Metadata).collect();
+        if self.trim >= Trim::Keys {
+            self.trimmed += values.len() as u64;
+            return;
+        }
         // One object a namespace; the sort is stable, so keys keep their order.
         values.sort_by_key(|value| self.record.metadata_key(value).0);
         let mut open: Option<&str> = None;
@@ -465,9 +510,10 @@ impl<'a> Members<'a> {
             Stored::Text(text) => self.bounded(self.record.text(text), limit),
             Stored::Json(text) => {
                 let largest = match self.trim {
-                    Trim::Nothing | Trim::Stacks => usize::MAX,
+                    _ if value.field != Field::Metadata => usize::MAX,
+                    Trim::Nothing | Trim::Links | Trim::Stacks => usize::MAX,
                     Trim::Metadata(bytes) => bytes,
-                    Trim::Everything => 0,
+                    Trim::Everything | Trim::Keys | Trim::Aws(_) => 0,
                 };
                 // What is as short as a mark, another one perhaps, stays.
                 if text.len() > largest.max(limits::MARK_BYTES) {
@@ -487,10 +533,11 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Sizes of the metadata of an entity, to choose how much must go.
-pub(super) fn metadata_sizes(record: &Record, node: NodeIndex) -> Vec<usize> {
-    let mut sizes: Vec<usize> = record
-        .values(node)
+/// Sizes of the JSON values of one field of an entity, to choose how much must
+/// go.
+pub(super) fn sizes(record: &Record, node: NodeIndex, field: Field) -> Vec<usize> {
+    let values = record.values(node).filter(|value| value.field == field);
+    let mut sizes: Vec<usize> = values
         .filter_map(|value| match value.stored {
             Stored::Json(text) => Some(text.len()),
             _ => None,

@@ -14,7 +14,7 @@ use super::members::{self, Trim};
 use crate::emit::Piece;
 use crate::ledger::Loss;
 use crate::limits;
-use crate::record::{Node, NodeIndex};
+use crate::record::{Field, Node, NodeIndex};
 
 /// `,"subsegments":[` and `]`
 const CHILDREN_BYTES: usize = 17;
@@ -112,25 +112,16 @@ impl Packer {
         }
         let start = self.bodies.len();
         let room = limit - ROOT_BYTES - 1;
-        let mut trimmed = members::write(
-            &mut self.bodies,
-            &mut self.seconds,
-            piece,
-            index,
-            Trim::Nothing,
-        );
-        if self.bodies.len() - start > room {
-            let excess = self.bodies.len() - start - room;
-            let metadata = Trim::Metadata(largest_to_keep(piece, index, excess));
-            for trim in [Trim::Stacks, metadata, Trim::Everything] {
-                self.bodies.truncate(start);
-                trimmed = members::write(&mut self.bodies, &mut self.seconds, piece, index, trim);
-                if self.bodies.len() - start <= room {
-                    break;
-                }
+        let mut trim = Trim::Nothing;
+        let (trimmed, size) = loop {
+            self.bodies.truncate(start);
+            let trimmed = members::write(&mut self.bodies, &mut self.seconds, piece, index, trim);
+            let size = self.bodies.len() - start;
+            match next_trim(piece, index, trim, size.saturating_sub(room)) {
+                Some(next) => trim = next,
+                None => break (trimmed, size),
             }
-        }
-        let size = self.bodies.len() - start;
+        };
         if size > room {
             self.bodies.truncate(start);
             piece.drop_entity(index, Loss::TooLarge);
@@ -240,7 +231,7 @@ impl Packer {
         let hooked = if hooks.is_empty() {
             Ok(())
         } else {
-            hooks.run(&mut self.datagram, self.limit)
+            hooks.run(&mut self.datagram, self.limit, &piece.common.ledger)
         };
         Some(Packed {
             datagram: &self.datagram,
@@ -354,14 +345,34 @@ pub(crate) struct Packed<'a> {
     pub(crate) hooked: Result<(), Loss>,
 }
 
-/// The size of the largest metadata value that may stay so that `excess` bytes
-/// go.
-fn largest_to_keep(piece: &Piece, index: NodeIndex, excess: usize) -> usize {
-    let sizes = members::metadata_sizes(&piece.record, index);
+/// What is left out next, if so many bytes are too many.
+fn next_trim(piece: &Piece, index: NodeIndex, trim: Trim, excess: usize) -> Option<Trim> {
+    let largest = |field, left| {
+        let sizes = members::sizes(&piece.record, index, field);
+        largest_to_keep(&sizes, excess, left)
+    };
+    if excess == 0 {
+        return None;
+    }
+    match trim {
+        Trim::Nothing => Some(Trim::Links),
+        Trim::Links => Some(Trim::Stacks),
+        // A mark stays behind, and takes some of the room.
+        Trim::Stacks => Some(Trim::Metadata(largest(Field::Metadata, limits::MARK_BYTES))),
+        Trim::Metadata(_) => Some(Trim::Everything),
+        Trim::Everything => Some(Trim::Keys),
+        Trim::Keys => Some(Trim::Aws(largest(Field::Aws, 0))),
+        Trim::Aws(0) => None,
+        Trim::Aws(_) => Some(Trim::Aws(0)),
+    }
+}
+
+/// The size of the largest of several values that may stay so that `excess`
+/// bytes go; `left` stay behind of each.
+fn largest_to_keep(sizes: &[usize], excess: usize, left: usize) -> usize {
     let mut gone = 0;
-    for size in sizes.into_iter().rev() {
-        // The mark that stays behind takes some of the room.
-        gone += size.saturating_sub(limits::MARK_BYTES);
+    for size in sizes.iter().rev() {
+        gone += size.saturating_sub(left);
         if gone >= excess {
             return size - 1;
         }

@@ -1,29 +1,21 @@
 //! A value of the user's, serialised at once, as it may borrow.
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::encode::json::{harmless, string, trimmed};
+use super::writer::{Nulls, Stop, write};
+use crate::encode::aws;
+use crate::encode::json::string;
 use crate::ledger::Ledger;
 use crate::limits;
 
 /// What its `Serialize` refuses or panics over becomes a text that says so; what
-/// could never be sent becomes its size.
+/// is too large or too deep becomes a mark, as soon as that is known.
 pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
-    let captured = ledger.guard(|| serde_json::to_string(value));
-    let text = match captured {
-        Some(Ok(json)) if json.len() > limits::METADATA_BYTES => {
+    let text = match ledger.guard(|| write(value, Nulls::Kept)) {
+        Some(Ok(json)) => return json,
+        Some(Err(stop)) => {
             ledger.trim(1);
-            trimmed(json.len())
-        }
-        Some(Ok(json)) if depth(json.as_bytes()) > limits::METADATA_DEPTH => {
-            ledger.trim(1);
-            format!("[trimmed: more than {} levels]", limits::METADATA_DEPTH)
-        }
-        Some(Ok(json)) => return harmless(json),
-        Some(Err(error)) => {
-            ledger.trim(1);
-            format!("[not serialisable: {error}]")
+            mark(&stop)
         }
         None => "[not serialisable: its Serialize panicked]".to_owned(),
     };
@@ -32,83 +24,34 @@ pub(crate) fn capture(value: &impl Serialize, ledger: &Ledger) -> String {
     String::from_utf8(json).unwrap_or_default()
 }
 
-/// Leaves `null`s out, which readers of a document's own members may trip
-/// over. `None` when nothing is left.
-pub(crate) fn without_nulls(json: String) -> Option<String> {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Array(items) => {
-                items.retain(|item| !item.is_null());
-                items.iter_mut().for_each(strip);
-            }
-            Value::Object(members) => {
-                members.retain(|_, member| !member.is_null());
-                members.values_mut().for_each(strip);
-            }
-            _ => {}
-        }
+fn mark(stop: &Stop) -> String {
+    match stop {
+        Stop::TooLarge => "[trimmed: more than 64 kB]".to_owned(),
+        Stop::TooDeep => too_deep(),
+        Stop::Refused(why) => format!("[not serialisable: {why}]"),
     }
-    if !json.contains("null") {
-        return Some(json);
-    }
-    // No deeper than `limits::METADATA_DEPTH`, so recursion is safe.
-    let mut value: Value = serde_json::from_str(&json).ok()?;
-    strip(&mut value);
-    (!value.is_null()).then(|| harmless(value.to_string()))
 }
 
-/// How deep objects and arrays are nested in valid JSON.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => {
-                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
-                    if *byte == b'\\' {
-                        bytes.next();
-                    }
-                }
-            }
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+/// What stands where a value has too many levels.
+pub(crate) fn too_deep() -> String {
+    format!("[trimmed: more than {} levels]", limits::METADATA_DEPTH)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nulls_are_left_out_at_any_depth() {
-        for (json, expected) in [
-            ("null", None),
-            (r#""null""#, Some(r#""null""#)),
-            (r#"{"a":null,"b":[null,{"c":null}]}"#, Some(r#"{"b":[{}]}"#)),
-            ("[1]", Some("[1]")),
-        ] {
-            assert_eq!(
-                without_nulls(json.to_owned()).as_deref(),
-                expected,
-                "{json}"
-            );
+/// The same for a member of `aws`, whose readers know its type: no text can
+/// stand for it, so it is left out. Without `null`s, over which they may trip.
+/// `None` when nothing is left.
+pub(crate) fn capture_aws(key: &str, value: &impl Serialize, ledger: &Ledger) -> Option<String> {
+    let json = match ledger.guard(|| write(value, Nulls::LeftOut))? {
+        Ok(json) => json,
+        Err(_) => {
+            ledger.trim(1);
+            return None;
         }
+    };
+    if matches!(json.as_str(), "null" | "{}") {
+        return None;
     }
-
-    #[test]
-    fn depth_counts_brackets_outside_of_strings() {
-        for (json, expected) in [
-            ("1", 0),
-            (r#""[[{\"[\\""#, 0),
-            (r#"{"a":[{"b":"]"},[]]}"#, 3),
-        ] {
-            assert_eq!(depth(json.as_bytes()), expected, "{json}");
-        }
-    }
+    let (json, trimmed) = aws::member(key, json);
+    ledger.trim(trimmed);
+    json
 }

@@ -18,6 +18,7 @@ mod state;
 pub(crate) mod trace;
 mod value;
 mod write;
+mod writer;
 
 pub use cause::{AnyError, BoxedErrorKind, ErrorKind, ExceptionReport, LocalBoxedErrorKind};
 pub(crate) use cause::{Exception, Frame, Message, Raised, Seen, panic_message};

@@ -74,6 +74,7 @@ impl Stored {
 /// # use xray_core::AnnotationValue;
 /// assert_eq!(AnnotationValue::from(7_i64), AnnotationValue::Integer(7));
 /// assert_eq!(AnnotationValue::from("gold"), AnnotationValue::Text("gold".into()));
+/// assert_eq!(AnnotationValue::from(0.1_f32), AnnotationValue::Float(0.1));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -104,7 +105,7 @@ from! {
     Text: String;
     Integer: i8, i16, i32, i64;
     Unsigned: u8, u16, u32, u64;
-    Float: f32, f64;
+    Float: f64;
     Boolean: bool;
 }
 
@@ -123,6 +124,19 @@ impl<'a> From<&'a String> for AnnotationValue<'a> {
 impl<'a> From<Cow<'a, str>> for AnnotationValue<'a> {
     fn from(value: Cow<'a, str>) -> Self {
         Self::Text(value)
+    }
+}
+
+/// The number that the `f32` is written as: 0.1, not 0.10000000149011612, which
+/// a filter for 0.1 would not find.
+impl From<f32> for AnnotationValue<'_> {
+    fn from(value: f32) -> Self {
+        let exact = f64::from(value);
+        if value.is_finite() && value.fract() != 0.0 {
+            let shortest = value.to_string().parse();
+            return Self::Float(shortest.unwrap_or(exact));
+        }
+        Self::Float(exact)
     }
 }
 

@@ -1,0 +1,357 @@
+//! JSON of any `Serialize`, within bounds that hold while it is written: the
+//! level and the byte that are too many end it, and nothing is called again.
+//!
+//! The text is as serde_json writes it, but for characters that could deceive a
+//! reader, which are escaped.
+
+mod compound;
+mod key;
+
+use std::fmt::{self, Display, Write};
+
+use serde::ser::{Error, Serialize, Serializer};
+
+use self::compound::{Compound, Raw};
+use super::bounded::Bounded;
+use crate::encode::json::{escaped, harmless, integer, string};
+use crate::limits;
+
+/// What becomes of a `null`, and of an object without members, that is a member
+/// or an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nulls {
+    Kept,
+    LeftOut,
+}
+
+/// Why there is no JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    TooLarge,
+    TooDeep,
+    /// Its `Serialize` says why.
+    Refused(String),
+}
+
+impl Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "too large",
+            Self::TooDeep => "too deep",
+            Self::Refused(why) => why,
+        })
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl Error for Stop {
+    fn custom<T: Display>(why: T) -> Self {
+        let why = Bounded::of(&why, limits::MESSAGE_BYTES);
+        Self::Refused(why.map(|why| why.text).unwrap_or_default())
+    }
+}
+
+/// The JSON text of a value.
+///
+/// # Errors
+///
+/// When it has more than 32 levels or 64 kB, or its `Serialize` fails.
+pub(super) fn write(value: &impl Serialize, nulls: Nulls) -> Result<String, Stop> {
+    let mut writer = Writer {
+        out: Vec::with_capacity(128),
+        levels: 0,
+        calls: 0,
+        nulls,
+        stopped: None,
+        has_raw: false,
+    };
+    let written = value.serialize(&mut writer);
+    if let Some(stop) = writer.stopped {
+        return Err(stop);
+    }
+    written?;
+    let json = String::from_utf8(writer.out).unwrap_or_default();
+    if !writer.has_raw {
+        return Ok(json);
+    }
+    if depth(json.as_bytes()) > limits::METADATA_DEPTH {
+        return Err(Stop::TooDeep);
+    }
+    Ok(harmless(json))
+}
+
+/// Calls of `serialize` within each other, of which some write nothing: a
+/// newtype, an option.
+const CALLS: usize = 4 * limits::METADATA_DEPTH;
+
+#[derive(Debug)]
+struct Writer {
+    out: Vec<u8>,
+    /// Brackets that are open.
+    levels: usize,
+    calls: usize,
+    nulls: Nulls,
+    /// What ended it. A `Serialize` may go on all the same, but writes nothing.
+    stopped: Option<Stop>,
+    /// Whether a text was taken as it was, which may have levels of its own.
+    has_raw: bool,
+}
+
+impl Writer {
+    fn stop(&mut self, stop: Stop) -> Stop {
+        self.stopped.get_or_insert(stop).clone()
+    }
+
+    /// Whether there is room for so many bytes.
+    fn has_room(&mut self, bytes: usize) -> Result<(), Stop> {
+        if let Some(stop) = &self.stopped {
+            return Err(stop.clone());
+        }
+        if self.out.len() + bytes > limits::METADATA_BYTES {
+            return Err(self.stop(Stop::TooLarge));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, text: &str) -> Result<(), Stop> {
+        self.has_room(text.len())?;
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn string(&mut self, text: &str) -> Result<(), Stop> {
+        self.has_room(text.len() + 2)?;
+        string(&mut self.out, text);
+        self.has_room(0) // escapes are longer
+    }
+
+    fn integer(&mut self, number: impl itoa::Integer) -> Result<(), Stop> {
+        integer(&mut self.out, number);
+        self.has_room(0)
+    }
+
+    /// Finite numbers alone are JSON.
+    fn float(&mut self, number: f64, write: impl Serialize) -> Result<(), Stop> {
+        if !number.is_finite() {
+            return self.put("null");
+        }
+        // Writing a number to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut self.out, &write);
+        self.has_room(0)
+    }
+
+    fn display(&mut self, value: &(impl Display + ?Sized)) -> Result<(), Stop> {
+        self.put("\"")?;
+        if write!(Escaping(self), "{value}").is_err() {
+            let why = "its Display failed".to_owned();
+            return Err(self.stop(Stop::Refused(why)));
+        }
+        self.put("\"")
+    }
+
+    /// Opens a bracket. The level that is too deep is not entered.
+    fn open(&mut self, bracket: &str) -> Result<(), Stop> {
+        if self.levels == limits::METADATA_DEPTH {
+            return Err(self.stop(Stop::TooDeep));
+        }
+        self.put(bracket)?;
+        self.levels += 1;
+        Ok(())
+    }
+
+    /// Writes what lies within. What fails there may have been half written, so
+    /// it ends everything.
+    fn inner(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stop> {
+        if self.calls == CALLS {
+            return Err(self.stop(Stop::TooDeep));
+        }
+        self.has_room(0)?;
+        self.calls += 1;
+        let written = value.serialize(&mut *self);
+        self.calls -= 1;
+        written.map_err(|stop| self.stop(stop))
+    }
+}
+
+/// The inside of a string.
+struct Escaping<'a>(&'a mut Writer);
+
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.has_room(text.len()).map_err(|_| fmt::Error)?;
+        escaped(&mut self.0.out, text);
+        Ok(())
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident: $number:ty),* $(,)?) => {$(
+        fn $method(self, number: $number) -> Result<(), Stop> {
+            self.integer(number)
+        }
+    )*};
+}
+
+impl<'a> Serializer for &'a mut Writer {
+    type Ok = ();
+    type Error = Stop;
+    type SerializeSeq = Compound<'a>;
+    type SerializeTuple = Compound<'a>;
+    type SerializeTupleStruct = Compound<'a>;
+    type SerializeTupleVariant = Compound<'a>;
+    type SerializeMap = Compound<'a>;
+    type SerializeStruct = Compound<'a>;
+    type SerializeStructVariant = Compound<'a>;
+
+    integers! {
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
+        serialize_i128: i128, serialize_u128: u128,
+    }
+
+    fn serialize_bool(self, flag: bool) -> Result<(), Stop> {
+        self.put(if flag { "true" } else { "false" })
+    }
+
+    fn serialize_f32(self, number: f32) -> Result<(), Stop> {
+        self.float(f64::from(number), number)
+    }
+
+    fn serialize_f64(self, number: f64) -> Result<(), Stop> {
+        self.float(number, number)
+    }
+
+    fn serialize_char(self, character: char) -> Result<(), Stop> {
+        self.string(character.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, text: &str) -> Result<(), Stop> {
+        self.string(text)
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut items = Compound::open(self, "[", "]")?;
+        bytes.iter().try_for_each(|byte| items.item(byte))?;
+        items.close()
+    }
+
+    fn serialize_none(self) -> Result<(), Stop> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Stop> {
+        self.inner(value)
+    }
+
+    fn serialize_unit(self) -> Result<(), Stop> {
+        self.put("null")
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Stop> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Stop> {
+        self.string(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Stop> {
+        self.inner(value)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Stop> {
+        let mut member = Compound::open(self, "{", "}")?;
+        member.member(variant, value)?;
+        member.close()
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'a>, Stop> {
+        Compound::open(self, "[", "]")
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Compound<'a>, Stop> {
+        Compound::open(self, "[", "]")
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Compound<'a>, Stop> {
+        Compound::open(self, "[", "]")
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Compound<'a>, Stop> {
+        Compound::open_in(self, variant, "[", "]}")
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'a>, Stop> {
+        Compound::open(self, "{", "}")
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'a>, Stop> {
+        if Raw::is_named(name) {
+            return Ok(Compound::raw(self));
+        }
+        Compound::open(self, "{", "}")
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Compound<'a>, Stop> {
+        Compound::open_in(self, variant, "{", "}}")
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Stop> {
+        self.display(value)
+    }
+}
+
+/// How deep objects and arrays are nested in valid JSON.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests;
