@@ -1,8 +1,6 @@
 //! The same for reqwest, whose requests and responses are types of its own.
 
-use std::any::Any;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -154,7 +152,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, K> {
         Untraced { #[pin] inner: F },
-        Traced { #[pin] inner: XRayFuture<Opened<F>, (Bare<K>, ErrorKind)> },
+        Traced { #[pin] inner: XRayFuture<Opened<F>, (K, ErrorKind)> },
     }
 }
 
@@ -174,16 +172,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().state.project() {
             StateProjection::Untraced { inner } => ready!(inner.poll(cx)),
-            StateProjection::Traced { inner } => match ready!(inner.poll(cx)) {
-                Ok(response) => Ok(closed(response)),
-                Err(error) => Err(error.whole()),
-            },
+            StateProjection::Traced { inner } => ready!(inner.poll(cx)).map(closed),
         })
     }
 }
 
 pin_project! {
-    /// Leads to a response of `http`, and to an error without secrets.
+    /// Leads to a response of `http`.
     #[derive(Debug)]
     struct Opened<F> {
         #[pin]
@@ -194,13 +189,12 @@ pin_project! {
 impl<F, E> Future for Opened<F>
 where
     F: Future<Output = Result<Response, E>>,
-    E: 'static,
 {
-    type Output = Result<http::Response<Body>, BareError<E>>;
+    type Output = Result<http::Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.project().inner.poll(cx));
-        Poll::Ready(result.map(opened).map_err(BareError::new))
+        Poll::Ready(result.map(opened))
     }
 }
 
@@ -217,62 +211,4 @@ fn opened(response: Response) -> http::Response<Body> {
 
 fn closed(response: http::Response<XRayBody<Body>>) -> Response {
     response.map(Body::wrap).into()
-}
-
-/// An error as it is recorded: without the query and the user information of
-/// the URL, which reqwest's errors show.
-#[derive(Debug)]
-struct BareError<E> {
-    error: E,
-    /// The URL as it was.
-    url: Option<Url>,
-}
-
-impl<E: 'static> BareError<E> {
-    fn new(mut error: E) -> Self {
-        let url = url_mut(&mut error).map(|url| {
-            let mut bare = url.clone();
-            bare.set_query(None);
-            bare.set_fragment(None);
-            // These fail on URLs that have no place for them.
-            let _ = bare.set_username("");
-            let _ = bare.set_password(None);
-            mem::replace(url, bare)
-        });
-        Self { error, url }
-    }
-
-    fn whole(mut self) -> E {
-        if let (Some(url), Some(place)) = (self.url, url_mut(&mut self.error)) {
-            *place = url;
-        }
-        self.error
-    }
-}
-
-/// Of reqwest's own error, as it is or in a box, as most of tower's layers
-/// return it.
-fn url_mut(error: &mut (impl Any + 'static)) -> Option<&mut Url> {
-    let error: &mut dyn Any = error;
-    let own = if error.is::<reqwest::Error>() {
-        error.downcast_mut::<reqwest::Error>()
-    } else {
-        let boxed = error.downcast_mut::<Box<dyn std::error::Error + Send + Sync>>();
-        boxed.and_then(|error| error.downcast_mut())
-    };
-    own.and_then(reqwest::Error::url_mut)
-}
-
-/// The kind of errors that are recorded so.
-#[derive(Debug)]
-struct Bare<K>(PhantomData<fn() -> K>);
-
-impl<E: AnyError<K>, K> AnyError<Bare<K>> for BareError<E> {
-    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
-        self.error.as_error()
-    }
-
-    fn kind(&self) -> &'static str {
-        self.error.kind()
-    }
 }
