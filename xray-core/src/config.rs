@@ -119,7 +119,8 @@ impl RecorderBuilder {
     /// Looks at every finished document before it is sent, and may change it or
     /// keep it back: default annotations, redaction, filters. Hooks run in the
     /// order they were added, on the thread that sends; what they do themselves
-    /// is not traced.
+    /// is not traced. A hook that waits for a flush waits for itself, until the time
+    /// of that flush is over.
     ///
     /// A hook may add 512 bytes to a document; one that is too large after it
     /// is lost as `too_large`. A hook that panics loses its document as

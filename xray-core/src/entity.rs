@@ -263,7 +263,8 @@ impl Entity {
     /// more than 32 levels, or of more than 64 kB, which could never be sent: it is
     /// written no further than that, so a ring or a list without end does no harm
     /// as long as each level asks the serializer, as derived ones do.
-    /// Namespaces that begin with `AWS.` are X-Ray's own.
+    /// A namespace longer than 200 bytes, or a key longer than 2,000, is cut, and
+    /// counts as trimmed. Namespaces that begin with `AWS.` are X-Ray's own.
     pub fn metadata_in(&self, namespace: &str, key: &str, value: impl Serialize) {
         self.recorded(|trace, place| {
             let json = crate::record::json::capture(&value, &trace.core.common.ledger);
@@ -308,6 +309,7 @@ impl Entity {
         self.recorded(|trace, place| {
             let ledger = &trace.core.common.ledger;
             if let Some(json) = crate::record::json::capture_aws(key, &value, ledger) {
+                ledger.trim(u64::from(key.len() > limits::KEY_BYTES));
                 trace.write(place, |record, node| {
                     record.push_json(node, Field::Aws, ("", key), &json);
                 });

@@ -322,7 +322,8 @@ impl Documents {
 #[non_exhaustive]
 pub struct Events {
     /// Values that were shortened so that their document fits, each marked where
-    /// it stood; and those left out because their entity had no room for more.
+    /// it stood if a text may stand there; and those left out because their entity
+    /// had no room for more.
     pub trimmed: u64,
     /// Panics of a sampler or another callback, caught.
     pub callback_panics: u64,

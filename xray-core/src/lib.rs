@@ -48,10 +48,15 @@
 //! - Every loss is counted by reason ([`Loss`]), in two ledgers that balance:
 //!   [`Recorder::entities`] and [`Recorder::documents`].
 //! - Memory is bounded: the queue by pieces and bytes, open traces and entities
-//!   by number, texts by length.
+//!   by number, texts by length, values by bytes and levels while they are
+//!   serialised.
 //! - Every document fits into a datagram. A trace is split by bytes; one entity
-//!   that is too large loses stacks, then metadata, then long texts, each cut
-//!   marked where it was and counted in [`Events::trimmed`].
+//!   that is too large loses links beyond 20, then stacks, metadata, long texts,
+//!   and members of `aws` last. Each is counted in [`Events::trimmed`], and marked
+//!   where a text may stand for it. What is sent is valid, whatever was recorded
+//!   or a hook wrote.
+//! - Messages of errors, URLs and connection strings lose their secrets: users,
+//!   passwords, queries, fragments, and values of keys not known to be harmless.
 //! - [`Recorder::flush`] and [`Recorder::shutdown`] are back when their time is
 //!   over, on any runtime or none.
 //!

@@ -193,7 +193,9 @@ impl<'a> Program<'a> {
             }
             15 => self.classify(of, bytes),
             16 => {
-                let (kind, message) = (chars(&bytes.text(), 60), bytes.text());
+                // A URL would lose its secrets.
+                let message = |bytes: &mut Bytes<'_>| bytes.text().replace(':', "");
+                let (kind, message) = (chars(&bytes.text(), 60), message(bytes));
                 let mut report = ExceptionReport::new(&kind, &message);
                 for line in 0..bytes.byte() % 3 {
                     report = report.frame(&kind, u32::from(line), &message);
@@ -229,7 +231,10 @@ impl<'a> Program<'a> {
                 let before = bytes.below(self.entities.len());
                 if let Some(id) = self.entities[before].id() {
                     entity.add_precursor(id);
-                    self.with(of, |expected| expected.precursors.push(id.to_string()));
+                    // A segment has none.
+                    if of > 0 {
+                        self.with(of, |expected| expected.precursors.push(id.to_string()));
+                    }
                 }
             }
             22 if bytes.flag() => self.holds.push(entity.hold()),

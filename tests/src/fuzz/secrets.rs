@@ -33,7 +33,7 @@ pub fn url_scrub(data: &[u8]) {
     let request = HttpRequest::new("GET", &url);
     segment.http_request(&request);
     let query = Sql::new().url(&sql);
-    segment.sql(&query);
+    segment.begin_subsegment("url").sql(&query);
     let other = Sql::new().connection_string(&sql);
     segment.begin_subsegment("query").sql(&other);
     let mut told = format!("{request:?}{query:?}{other:?}{segment:?}");

@@ -24,7 +24,7 @@ pub fn split_rejoin(data: &[u8]) {
     let mut entities = vec![Entity::clone(&segment)];
     let mut open: Vec<Subsegment> = Vec::new();
     let mut parents = BTreeMap::new();
-    let mut frames = BTreeMap::new();
+    let mut given = BTreeMap::new();
     parents.insert(id(&segment), (None, "root".to_owned()));
     while !bytes.is_empty() && entities.len() < 100 {
         let parent = &entities[bytes.below(entities.len())];
@@ -34,7 +34,7 @@ pub fn split_rejoin(data: &[u8]) {
         let name: String = name.chars().take(200).collect();
         parents.insert(id(&child), (Some(id(parent)), name));
         if shape & 32 != 0 {
-            fill(&child, &mut bytes, &mut frames);
+            given.insert(id(&child), fill(&child, &mut bytes));
         }
         entities.push(Entity::clone(&child));
         if shape & 64 != 0 {
@@ -65,7 +65,7 @@ pub fn split_rejoin(data: &[u8]) {
             parents.get(id),
             Some(&(parent.clone(), document.name.clone()))
         );
-        marks += marks_in(document, frames.get(id).copied().unwrap_or(0));
+        marks += marks_in(document, given.get(id).copied().unwrap_or_default());
     }
     assert_eq!(events.trimmed, marks);
 }
@@ -78,9 +78,18 @@ fn id(entity: &Entity) -> String {
     entity.id().map(|id| id.to_string()).unwrap_or_default()
 }
 
+/// What an entity was given that leaves no mark where it is left out.
+#[derive(Clone, Copy, Default)]
+struct Given {
+    frames: usize,
+    metadata: usize,
+    aws: usize,
+}
+
 /// Texts of any length, of which none looks like one that was cut.
-fn fill(child: &Entity, bytes: &mut Bytes<'_>, frames: &mut BTreeMap<String, usize>) {
+fn fill(child: &Entity, bytes: &mut Bytes<'_>) -> Given {
     let what = bytes.byte();
+    let mut given = Given::default();
     for at in 0..what & 3 {
         let text = "t\"é".repeat(bytes.below(251));
         child.annotate(&format!("k{at}"), text);
@@ -88,6 +97,7 @@ fn fill(child: &Entity, bytes: &mut Bytes<'_>, frames: &mut BTreeMap<String, usi
     for at in 0..what >> 2 & 3 {
         let text = "m\u{1}".repeat(size(bytes, 9_000));
         child.metadata(&format!("k{at}"), text);
+        given.metadata += 1;
     }
     if what & 16 != 0 {
         child.sql(&Sql::new().sanitized_query(&"q".repeat(size(bytes, 16_000))));
@@ -100,11 +110,13 @@ fn fill(child: &Entity, bytes: &mut Bytes<'_>, frames: &mut BTreeMap<String, usi
             report = report.frame("src/a_rather_long_path/file.rs", line as u32, "function");
         }
         child.report_exception(&report, Class::Fault);
-        frames.insert(id(child), count);
+        given.frames = count;
     }
     if what & 64 != 0 {
         child.aws("resource_names", vec!["n".repeat(100); bytes.below(99)]);
+        given.aws = 1;
     }
+    given
 }
 
 /// Mostly small: what is large takes the fuzzer's time.
@@ -114,11 +126,14 @@ fn size(bytes: &mut Bytes<'_>, end: usize) -> usize {
 }
 
 /// How many values a document says were shortened or left out.
-fn marks_in(document: &Document, frames: usize) -> u64 {
-    let no_stack = |stack: &[_]| stack.is_empty() && frames > 0;
+fn marks_in(document: &Document, given: Given) -> u64 {
+    let no_stack = |stack: &[_]| stack.is_empty() && given.frames > 0;
     let exceptions = document.exceptions().iter();
     let stacks = exceptions.filter(|exception| no_stack(&exception.stack));
     let mut marks = stacks.count() as u64;
+    let metadata = document.metadata.get("default").and_then(Value::as_object);
+    marks += (given.metadata - metadata.map_or(0, |keys| keys.len())) as u64;
+    marks += given.aws as u64 - u64::from(document.aws.contains_key("resource_names"));
     let mut ahead = vec![serde_json::to_value(document).unwrap_or_default()];
     while let Some(value) = ahead.pop() {
         match value {
