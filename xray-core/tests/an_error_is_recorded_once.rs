@@ -401,16 +401,16 @@ fn an_error_is_known_again_in_any_box() {
     type Passes = fn(&xray_core::Subsegment, Failed);
     let boxes: [(&str, Passes); 4] = [
         ("own box", |outer, error| {
-            outer.record_fault(&Box::new(error))
+            outer.record_fault(&Box::new(error));
         }),
         ("shared", |outer, error| {
-            outer.record_fault(&std::sync::Arc::new(error))
+            outer.record_fault(&std::sync::Arc::new(error));
         }),
         ("any", |outer, error| {
-            outer.record_fault(&Box::<dyn Error>::from(error))
+            outer.record_fault(&Box::<dyn Error>::from(error));
         }),
         ("anyhow", |outer, error| {
-            outer.record_fault(&anyhow::Error::new(error))
+            outer.record_fault(&anyhow::Error::new(error));
         }),
     ];
     let document = recorded(|segment| {

@@ -8,56 +8,57 @@ use serde::ser::{
 };
 
 use super::key::Key;
-use super::{Nulls, Stop, Writer};
+use super::{Nulls, Stopped, Writer};
 
 /// An array or an object that is open.
 pub(super) struct Compound<'a> {
     writer: &'a mut Writer,
-    closing: &'static str,
+    /// No bracket round JSON that is taken as it is.
+    closing: Option<u8>,
+    /// `{"name":` stands before it.
+    is_named: bool,
     is_empty: bool,
     /// Where the entry under way begins, its comma included.
     entry: usize,
 }
 
 impl<'a> Compound<'a> {
-    pub(super) fn open(
-        writer: &'a mut Writer,
-        bracket: &str,
-        closing: &'static str,
-    ) -> Result<Self, Stop> {
+    #[inline]
+    pub(super) fn open(writer: &'a mut Writer, bracket: u8, closing: u8) -> Result<Self, Stopped> {
         writer.open(bracket)?;
-        Ok(Self {
-            writer,
-            closing,
-            is_empty: true,
-            entry: 0,
-        })
+        let mut open = Self::raw(writer);
+        open.closing = Some(closing);
+        Ok(open)
     }
 
     /// Opens `{"name":` and a bracket within.
     pub(super) fn open_in(
         writer: &'a mut Writer,
         name: &str,
-        bracket: &str,
-        closing: &'static str,
-    ) -> Result<Self, Stop> {
-        writer.open("{")?;
+        bracket: u8,
+        closing: u8,
+    ) -> Result<Self, Stopped> {
+        writer.open(b'{')?;
         writer.string(name)?;
-        writer.put(":")?;
-        Self::open(writer, bracket, closing)
+        writer.sign(b':')?;
+        let mut open = Self::open(writer, bracket, closing)?;
+        open.is_named = true;
+        Ok(open)
     }
 
-    /// Without brackets, for JSON that is taken as it is.
+    /// Without brackets.
+    #[inline]
     pub(super) fn raw(writer: &'a mut Writer) -> Self {
         Self {
             writer,
-            closing: "",
+            closing: None,
+            is_named: false,
             is_empty: true,
             entry: 0,
         }
     }
 
-    pub(super) fn item(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stop> {
+    pub(super) fn item(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stopped> {
         self.begin_entry()?;
         self.value(value)
     }
@@ -66,19 +67,24 @@ impl<'a> Compound<'a> {
         &mut self,
         name: &str,
         value: &(impl Serialize + ?Sized),
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.begin_entry()?;
         self.writer.string(name)?;
-        self.writer.put(":")?;
+        self.writer.sign(b':')?;
         self.value(value)
     }
 
-    fn begin_entry(&mut self) -> Result<(), Stop> {
+    #[inline]
+    fn begin_entry(&mut self) -> Result<(), Stopped> {
         self.entry = self.writer.out.len();
-        self.writer.put(if self.is_empty { "" } else { "," })
+        if self.is_empty {
+            return self.writer.has_room(0);
+        }
+        self.writer.sign(b',')
     }
 
-    fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stop> {
+    #[inline]
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stopped> {
         let start = self.writer.out.len();
         self.writer.inner(value)?;
         let written = &self.writer.out[start..];
@@ -90,9 +96,18 @@ impl<'a> Compound<'a> {
         Ok(())
     }
 
-    pub(super) fn close(self) -> Result<(), Stop> {
-        self.writer.levels -= self.closing.len();
-        self.writer.put(self.closing)
+    #[inline]
+    pub(super) fn close(self) -> Result<(), Stopped> {
+        let Some(closing) = self.closing else {
+            return Ok(());
+        };
+        self.writer.levels -= 1;
+        self.writer.sign(closing)?;
+        if self.is_named {
+            self.writer.levels -= 1;
+            self.writer.sign(b'}')?;
+        }
+        Ok(())
     }
 }
 
@@ -100,13 +115,13 @@ macro_rules! items {
     ($($kind:ident::$method:ident),*) => {$(
         impl $kind for Compound<'_> {
             type Ok = ();
-            type Error = Stop;
+            type Error = Stopped;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stopped> {
                 self.item(value)
             }
 
-            fn end(self) -> Result<(), Stop> {
+            fn end(self) -> Result<(), Stopped> {
                 self.close()
             }
         }
@@ -120,58 +135,58 @@ items! {
 
 impl SerializeMap for Compound<'_> {
     type Ok = ();
-    type Error = Stop;
+    type Error = Stopped;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Stop> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Stopped> {
         self.begin_entry()?;
         let written = key.serialize(Key(self.writer));
-        written.map_err(|stop| self.writer.stop(stop))
+        written.map_err(|stopped| self.writer.fail(stopped))
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-        self.writer.put(":")?;
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stopped> {
+        self.writer.sign(b':')?;
         self.value(value)
     }
 
-    fn end(self) -> Result<(), Stop> {
+    fn end(self) -> Result<(), Stopped> {
         self.close()
     }
 }
 
 impl SerializeStruct for Compound<'_> {
     type Ok = ();
-    type Error = Stop;
+    type Error = Stopped;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Stop> {
-        if self.closing.is_empty() {
+    ) -> Result<(), Stopped> {
+        if self.closing.is_none() {
             let written = value.serialize(Raw(self.writer));
-            return written.map_err(|stop| self.writer.stop(stop));
+            return written.map_err(|stopped| self.writer.fail(stopped));
         }
         self.member(name, value)
     }
 
-    fn end(self) -> Result<(), Stop> {
+    fn end(self) -> Result<(), Stopped> {
         self.close()
     }
 }
 
 impl SerializeStructVariant for Compound<'_> {
     type Ok = ();
-    type Error = Stop;
+    type Error = Stopped;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.member(name, value)
     }
 
-    fn end(self) -> Result<(), Stop> {
+    fn end(self) -> Result<(), Stopped> {
         self.close()
     }
 }
@@ -188,14 +203,14 @@ impl Raw<'_> {
         )
     }
 
-    fn refused() -> Stop {
-        Stop::custom("raw JSON must be a text")
+    fn refused() -> Stopped {
+        Stopped::custom("raw JSON must be a text")
     }
 }
 
 macro_rules! refused {
     ($($method:ident: $value:ty),* $(,)?) => {$(
-        fn $method(self, _: $value) -> Result<(), Stop> {
+        fn $method(self, _: $value) -> Result<(), Stopped> {
             Err(Self::refused())
         }
     )*};
@@ -203,7 +218,7 @@ macro_rules! refused {
 
 macro_rules! refused_calls {
     ($($method:ident($($argument:ty),*) -> $returned:ty;)*) => {$(
-        fn $method(self $(, _: $argument)*) -> Result<$returned, Stop> {
+        fn $method(self $(, _: $argument)*) -> Result<$returned, Stopped> {
             Err(Self::refused())
         }
     )*};
@@ -212,23 +227,23 @@ pub(super) use {refused, refused_calls};
 
 impl Serializer for Raw<'_> {
     type Ok = ();
-    type Error = Stop;
-    type SerializeSeq = Impossible<(), Stop>;
-    type SerializeTuple = Impossible<(), Stop>;
-    type SerializeTupleStruct = Impossible<(), Stop>;
-    type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeMap = Impossible<(), Stop>;
-    type SerializeStruct = Impossible<(), Stop>;
-    type SerializeStructVariant = Impossible<(), Stop>;
+    type Error = Stopped;
+    type SerializeSeq = Impossible<(), Stopped>;
+    type SerializeTuple = Impossible<(), Stopped>;
+    type SerializeTupleStruct = Impossible<(), Stopped>;
+    type SerializeTupleVariant = Impossible<(), Stopped>;
+    type SerializeMap = Impossible<(), Stopped>;
+    type SerializeStruct = Impossible<(), Stopped>;
+    type SerializeStructVariant = Impossible<(), Stopped>;
 
-    fn serialize_str(self, text: &str) -> Result<(), Stop> {
+    fn serialize_str(self, text: &str) -> Result<(), Stopped> {
         self.0.has_room(text.len())?;
         if self.0.nulls == Nulls::LeftOut {
-            let value: serde_json::Value = serde_json::from_str(text).map_err(Stop::custom)?;
+            let value: serde_json::Value = serde_json::from_str(text).map_err(Stopped::custom)?;
             return self.0.inner(&value);
         }
         // The name may be anybody's.
-        serde_json::from_str::<IgnoredAny>(text).map_err(Stop::custom)?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(Stopped::custom)?;
         self.0.has_raw = true;
         self.0.put(text)
     }
@@ -244,16 +259,16 @@ impl Serializer for Raw<'_> {
         serialize_none() -> ();
         serialize_unit() -> ();
         serialize_unit_variant(&'static str, u32, &'static str) -> ();
-        serialize_seq(Option<usize>) -> Impossible<(), Stop>;
-        serialize_tuple(usize) -> Impossible<(), Stop>;
-        serialize_tuple_struct(&'static str, usize) -> Impossible<(), Stop>;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stop>;
-        serialize_map(Option<usize>) -> Impossible<(), Stop>;
-        serialize_struct(&'static str, usize) -> Impossible<(), Stop>;
-        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stop>;
+        serialize_seq(Option<usize>) -> Impossible<(), Stopped>;
+        serialize_tuple(usize) -> Impossible<(), Stopped>;
+        serialize_tuple_struct(&'static str, usize) -> Impossible<(), Stopped>;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stopped>;
+        serialize_map(Option<usize>) -> Impossible<(), Stopped>;
+        serialize_struct(&'static str, usize) -> Impossible<(), Stopped>;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stopped>;
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<(), Stop> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<(), Stopped> {
         Err(Self::refused())
     }
 
@@ -261,7 +276,7 @@ impl Serializer for Raw<'_> {
         self,
         _: &'static str,
         _: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         Err(Self::refused())
     }
 
@@ -271,7 +286,7 @@ impl Serializer for Raw<'_> {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         Err(Self::refused())
     }
 }

@@ -6,29 +6,29 @@ use std::fmt::Display;
 use serde::ser::{Error, Impossible, Serialize, Serializer};
 
 use super::compound::{refused, refused_calls};
-use super::{CALLS, Stop, Writer};
+use super::{CALLS, Stop, Stopped, Writer};
 
 pub(super) struct Key<'a>(pub(super) &'a mut Writer);
 
 impl Key<'_> {
-    fn refused() -> Stop {
-        Stop::custom("key must be a string")
+    fn refused() -> Stopped {
+        Stopped::custom("key must be a string")
     }
 
-    fn quoted(self, write: impl FnOnce(&mut Writer) -> Result<(), Stop>) -> Result<(), Stop> {
-        self.0.put("\"")?;
+    fn quoted(self, write: impl FnOnce(&mut Writer) -> Result<(), Stopped>) -> Result<(), Stopped> {
+        self.0.sign(b'"')?;
         write(self.0)?;
-        self.0.put("\"")
+        self.0.sign(b'"')
     }
 
-    fn float(self, number: f64, write: impl Serialize) -> Result<(), Stop> {
+    fn float(self, number: f64, write: impl Serialize) -> Result<(), Stopped> {
         if !number.is_finite() {
-            return Err(Stop::custom("float key must be finite"));
+            return Err(Stopped::custom("float key must be finite"));
         }
         self.quoted(|writer| writer.float(number, write))
     }
 
-    fn inner(self, key: &(impl Serialize + ?Sized)) -> Result<(), Stop> {
+    fn inner(self, key: &(impl Serialize + ?Sized)) -> Result<(), Stopped> {
         let writer = self.0;
         if writer.calls == CALLS {
             return Err(writer.stop(Stop::TooDeep));
@@ -42,7 +42,7 @@ impl Key<'_> {
 
 macro_rules! integers {
     ($($method:ident: $number:ty),* $(,)?) => {$(
-        fn $method(self, number: $number) -> Result<(), Stop> {
+        fn $method(self, number: $number) -> Result<(), Stopped> {
             self.quoted(|writer| writer.integer(number))
         }
     )*};
@@ -50,14 +50,14 @@ macro_rules! integers {
 
 impl Serializer for Key<'_> {
     type Ok = ();
-    type Error = Stop;
-    type SerializeSeq = Impossible<(), Stop>;
-    type SerializeTuple = Impossible<(), Stop>;
-    type SerializeTupleStruct = Impossible<(), Stop>;
-    type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeMap = Impossible<(), Stop>;
-    type SerializeStruct = Impossible<(), Stop>;
-    type SerializeStructVariant = Impossible<(), Stop>;
+    type Error = Stopped;
+    type SerializeSeq = Impossible<(), Stopped>;
+    type SerializeTuple = Impossible<(), Stopped>;
+    type SerializeTupleStruct = Impossible<(), Stopped>;
+    type SerializeTupleVariant = Impossible<(), Stopped>;
+    type SerializeMap = Impossible<(), Stopped>;
+    type SerializeStruct = Impossible<(), Stopped>;
+    type SerializeStructVariant = Impossible<(), Stopped>;
 
     integers! {
         serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
@@ -65,23 +65,23 @@ impl Serializer for Key<'_> {
         serialize_i128: i128, serialize_u128: u128,
     }
 
-    fn serialize_bool(self, flag: bool) -> Result<(), Stop> {
+    fn serialize_bool(self, flag: bool) -> Result<(), Stopped> {
         self.0.string(if flag { "true" } else { "false" })
     }
 
-    fn serialize_f32(self, number: f32) -> Result<(), Stop> {
+    fn serialize_f32(self, number: f32) -> Result<(), Stopped> {
         self.float(f64::from(number), number)
     }
 
-    fn serialize_f64(self, number: f64) -> Result<(), Stop> {
+    fn serialize_f64(self, number: f64) -> Result<(), Stopped> {
         self.float(number, number)
     }
 
-    fn serialize_char(self, character: char) -> Result<(), Stop> {
+    fn serialize_char(self, character: char) -> Result<(), Stopped> {
         self.0.string(character.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_str(self, text: &str) -> Result<(), Stop> {
+    fn serialize_str(self, text: &str) -> Result<(), Stopped> {
         self.0.string(text)
     }
 
@@ -90,11 +90,11 @@ impl Serializer for Key<'_> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.0.string(variant)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, key: &T) -> Result<(), Stop> {
+    fn serialize_some<T: Serialize + ?Sized>(self, key: &T) -> Result<(), Stopped> {
         self.inner(key)
     }
 
@@ -102,11 +102,11 @@ impl Serializer for Key<'_> {
         self,
         _: &'static str,
         key: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.inner(key)
     }
 
-    fn collect_str<T: Display + ?Sized>(self, key: &T) -> Result<(), Stop> {
+    fn collect_str<T: Display + ?Sized>(self, key: &T) -> Result<(), Stopped> {
         self.0.display(key)
     }
 
@@ -117,13 +117,13 @@ impl Serializer for Key<'_> {
     refused_calls! {
         serialize_none() -> ();
         serialize_unit() -> ();
-        serialize_seq(Option<usize>) -> Impossible<(), Stop>;
-        serialize_tuple(usize) -> Impossible<(), Stop>;
-        serialize_tuple_struct(&'static str, usize) -> Impossible<(), Stop>;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stop>;
-        serialize_map(Option<usize>) -> Impossible<(), Stop>;
-        serialize_struct(&'static str, usize) -> Impossible<(), Stop>;
-        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stop>;
+        serialize_seq(Option<usize>) -> Impossible<(), Stopped>;
+        serialize_tuple(usize) -> Impossible<(), Stopped>;
+        serialize_tuple_struct(&'static str, usize) -> Impossible<(), Stopped>;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stopped>;
+        serialize_map(Option<usize>) -> Impossible<(), Stopped>;
+        serialize_struct(&'static str, usize) -> Impossible<(), Stopped>;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Impossible<(), Stopped>;
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -132,7 +132,7 @@ impl Serializer for Key<'_> {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         Err(Self::refused())
     }
 }

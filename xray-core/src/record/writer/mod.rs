@@ -33,22 +33,28 @@ pub(super) enum Stop {
     Refused(String),
 }
 
-impl Display for Stop {
+/// The same as an error, in a box: what can fail is called for every byte or
+/// two, and its result fits into a register.
+#[derive(Debug, Clone)]
+struct Stopped(Box<Stop>);
+
+impl Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "too large",
-            Self::TooDeep => "too deep",
-            Self::Refused(why) => why,
+        f.write_str(match &*self.0 {
+            Stop::TooLarge => "too large",
+            Stop::TooDeep => "too deep",
+            Stop::Refused(why) => why,
         })
     }
 }
 
-impl std::error::Error for Stop {}
+impl std::error::Error for Stopped {}
 
-impl Error for Stop {
+impl Error for Stopped {
     fn custom<T: Display>(why: T) -> Self {
         let why = Bounded::of(&why, limits::MESSAGE_BYTES);
-        Self::Refused(why.map(|why| why.text).unwrap_or_default())
+        let why = why.map(|why| why.text).unwrap_or_default();
+        Self(Box::new(Stop::Refused(why)))
     }
 }
 
@@ -60,6 +66,7 @@ impl Error for Stop {
 pub(super) fn write(value: &impl Serialize, nulls: Nulls) -> Result<String, Stop> {
     let mut writer = Writer {
         out: Vec::with_capacity(128),
+        limit: limits::METADATA_BYTES,
         levels: 0,
         calls: 0,
         nulls,
@@ -67,10 +74,10 @@ pub(super) fn write(value: &impl Serialize, nulls: Nulls) -> Result<String, Stop
         has_raw: false,
     };
     let written = value.serialize(&mut writer);
-    if let Some(stop) = writer.stopped {
-        return Err(stop);
+    if let Some(stopped) = writer.stopped {
+        return Err(*stopped.0);
     }
-    written?;
+    written.map_err(|stopped| *stopped.0)?;
     let json = String::from_utf8(writer.out).unwrap_or_default();
     if !writer.has_raw {
         return Ok(json);
@@ -88,51 +95,69 @@ const CALLS: usize = 4 * limits::METADATA_DEPTH;
 #[derive(Debug)]
 struct Writer {
     out: Vec<u8>,
+    /// Bytes that there may be; none once it is stopped.
+    limit: usize,
     /// Brackets that are open.
     levels: usize,
     calls: usize,
     nulls: Nulls,
     /// What ended it. A `Serialize` may go on all the same, but writes nothing.
-    stopped: Option<Stop>,
+    stopped: Option<Stopped>,
     /// Whether a text was taken as it was, which may have levels of its own.
     has_raw: bool,
 }
 
 impl Writer {
-    fn stop(&mut self, stop: Stop) -> Stop {
-        self.stopped.get_or_insert(stop).clone()
+    #[cold]
+    fn stop(&mut self, stop: Stop) -> Stopped {
+        self.fail(Stopped(Box::new(stop)))
     }
 
-    /// Whether there is room for so many bytes.
-    fn has_room(&mut self, bytes: usize) -> Result<(), Stop> {
-        if let Some(stop) = &self.stopped {
-            return Err(stop.clone());
-        }
-        if self.out.len() + bytes > limits::METADATA_BYTES {
+    #[cold]
+    fn fail(&mut self, stopped: Stopped) -> Stopped {
+        self.limit = 0;
+        self.stopped.get_or_insert(stopped).clone()
+    }
+
+    /// Whether there is room for so many bytes, and it is not stopped.
+    #[inline]
+    fn has_room(&mut self, bytes: usize) -> Result<(), Stopped> {
+        if self.out.len() + bytes > self.limit {
             return Err(self.stop(Stop::TooLarge));
         }
         Ok(())
     }
 
-    fn put(&mut self, text: &str) -> Result<(), Stop> {
+    #[inline]
+    fn put(&mut self, text: &str) -> Result<(), Stopped> {
         self.has_room(text.len())?;
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
-    fn string(&mut self, text: &str) -> Result<(), Stop> {
+    /// A bracket, a comma or a colon.
+    #[inline]
+    fn sign(&mut self, sign: u8) -> Result<(), Stopped> {
+        self.has_room(1)?;
+        self.out.push(sign);
+        Ok(())
+    }
+
+    #[inline]
+    fn string(&mut self, text: &str) -> Result<(), Stopped> {
         self.has_room(text.len() + 2)?;
+        self.out.reserve(text.len() + 3);
         string(&mut self.out, text);
         self.has_room(0) // escapes are longer
     }
 
-    fn integer(&mut self, number: impl itoa::Integer) -> Result<(), Stop> {
+    fn integer(&mut self, number: impl itoa::Integer) -> Result<(), Stopped> {
         integer(&mut self.out, number);
         self.has_room(0)
     }
 
     /// Finite numbers alone are JSON.
-    fn float(&mut self, number: f64, write: impl Serialize) -> Result<(), Stop> {
+    fn float(&mut self, number: f64, write: impl Serialize) -> Result<(), Stopped> {
         if !number.is_finite() {
             return self.put("null");
         }
@@ -141,36 +166,37 @@ impl Writer {
         self.has_room(0)
     }
 
-    fn display(&mut self, value: &(impl Display + ?Sized)) -> Result<(), Stop> {
-        self.put("\"")?;
+    fn display(&mut self, value: &(impl Display + ?Sized)) -> Result<(), Stopped> {
+        self.sign(b'"')?;
         if write!(Escaping(self), "{value}").is_err() {
             let why = "its Display failed".to_owned();
             return Err(self.stop(Stop::Refused(why)));
         }
-        self.put("\"")
+        self.sign(b'"')
     }
 
     /// Opens a bracket. The level that is too deep is not entered.
-    fn open(&mut self, bracket: &str) -> Result<(), Stop> {
+    #[inline]
+    fn open(&mut self, bracket: u8) -> Result<(), Stopped> {
         if self.levels == limits::METADATA_DEPTH {
             return Err(self.stop(Stop::TooDeep));
         }
-        self.put(bracket)?;
+        self.sign(bracket)?;
         self.levels += 1;
         Ok(())
     }
 
     /// Writes what lies within. What fails there may have been half written, so
     /// it ends everything.
-    fn inner(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stop> {
+    #[inline]
+    fn inner(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Stopped> {
         if self.calls == CALLS {
             return Err(self.stop(Stop::TooDeep));
         }
-        self.has_room(0)?;
         self.calls += 1;
         let written = value.serialize(&mut *self);
         self.calls -= 1;
-        written.map_err(|stop| self.stop(stop))
+        written.map_err(|stopped| self.fail(stopped))
     }
 }
 
@@ -187,7 +213,7 @@ impl Write for Escaping<'_> {
 
 macro_rules! integers {
     ($($method:ident: $number:ty),* $(,)?) => {$(
-        fn $method(self, number: $number) -> Result<(), Stop> {
+        fn $method(self, number: $number) -> Result<(), Stopped> {
             self.integer(number)
         }
     )*};
@@ -195,7 +221,7 @@ macro_rules! integers {
 
 impl<'a> Serializer for &'a mut Writer {
     type Ok = ();
-    type Error = Stop;
+    type Error = Stopped;
     type SerializeSeq = Compound<'a>;
     type SerializeTuple = Compound<'a>;
     type SerializeTupleStruct = Compound<'a>;
@@ -210,45 +236,45 @@ impl<'a> Serializer for &'a mut Writer {
         serialize_i128: i128, serialize_u128: u128,
     }
 
-    fn serialize_bool(self, flag: bool) -> Result<(), Stop> {
+    fn serialize_bool(self, flag: bool) -> Result<(), Stopped> {
         self.put(if flag { "true" } else { "false" })
     }
 
-    fn serialize_f32(self, number: f32) -> Result<(), Stop> {
+    fn serialize_f32(self, number: f32) -> Result<(), Stopped> {
         self.float(f64::from(number), number)
     }
 
-    fn serialize_f64(self, number: f64) -> Result<(), Stop> {
+    fn serialize_f64(self, number: f64) -> Result<(), Stopped> {
         self.float(number, number)
     }
 
-    fn serialize_char(self, character: char) -> Result<(), Stop> {
+    fn serialize_char(self, character: char) -> Result<(), Stopped> {
         self.string(character.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_str(self, text: &str) -> Result<(), Stop> {
+    fn serialize_str(self, text: &str) -> Result<(), Stopped> {
         self.string(text)
     }
 
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Stop> {
-        let mut items = Compound::open(self, "[", "]")?;
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Stopped> {
+        let mut items = Compound::open(self, b'[', b']')?;
         bytes.iter().try_for_each(|byte| items.item(byte))?;
         items.close()
     }
 
-    fn serialize_none(self) -> Result<(), Stop> {
+    fn serialize_none(self) -> Result<(), Stopped> {
         self.serialize_unit()
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Stop> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Stopped> {
         self.inner(value)
     }
 
-    fn serialize_unit(self) -> Result<(), Stop> {
+    fn serialize_unit(self) -> Result<(), Stopped> {
         self.put("null")
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Stop> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Stopped> {
         self.serialize_unit()
     }
 
@@ -257,7 +283,7 @@ impl<'a> Serializer for &'a mut Writer {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.string(variant)
     }
 
@@ -265,7 +291,7 @@ impl<'a> Serializer for &'a mut Writer {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Stopped> {
         self.inner(value)
     }
 
@@ -275,22 +301,22 @@ impl<'a> Serializer for &'a mut Writer {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Stop> {
-        let mut member = Compound::open(self, "{", "}")?;
+    ) -> Result<(), Stopped> {
+        let mut member = Compound::open(self, b'{', b'}')?;
         member.member(variant, value)?;
         member.close()
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'a>, Stop> {
-        Compound::open(self, "[", "]")
+    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'a>, Stopped> {
+        Compound::open(self, b'[', b']')
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Compound<'a>, Stop> {
-        Compound::open(self, "[", "]")
+    fn serialize_tuple(self, _: usize) -> Result<Compound<'a>, Stopped> {
+        Compound::open(self, b'[', b']')
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Compound<'a>, Stop> {
-        Compound::open(self, "[", "]")
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Compound<'a>, Stopped> {
+        Compound::open(self, b'[', b']')
     }
 
     fn serialize_tuple_variant(
@@ -299,19 +325,19 @@ impl<'a> Serializer for &'a mut Writer {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'a>, Stop> {
-        Compound::open_in(self, variant, "[", "]}")
+    ) -> Result<Compound<'a>, Stopped> {
+        Compound::open_in(self, variant, b'[', b']')
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'a>, Stop> {
-        Compound::open(self, "{", "}")
+    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'a>, Stopped> {
+        Compound::open(self, b'{', b'}')
     }
 
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'a>, Stop> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'a>, Stopped> {
         if Raw::is_named(name) {
             return Ok(Compound::raw(self));
         }
-        Compound::open(self, "{", "}")
+        Compound::open(self, b'{', b'}')
     }
 
     fn serialize_struct_variant(
@@ -320,11 +346,11 @@ impl<'a> Serializer for &'a mut Writer {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'a>, Stop> {
-        Compound::open_in(self, variant, "{", "}}")
+    ) -> Result<Compound<'a>, Stopped> {
+        Compound::open_in(self, variant, b'{', b'}')
     }
 
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Stop> {
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Stopped> {
         self.display(value)
     }
 }
