@@ -273,8 +273,6 @@ impl Entity {
             } else {
                 namespace
             };
-            let is_cut = namespace.len() > limits::NAMESPACE_BYTES || key.len() > limits::KEY_BYTES;
-            trace.core.common.ledger.trim(u64::from(is_cut));
             trace.write(place, |record, node| {
                 record.push_json(node, Field::Metadata, (namespace, key), &json);
             });
