@@ -61,8 +61,8 @@ impl Piece {
         closed: usize,
     ) -> Self {
         common.ledger.create_documents(1);
-        if record.left_out > 0 {
-            common.ledger.trim(record.left_out);
+        if record.left_out() > 0 {
+            common.ledger.trim(record.left_out());
         }
         Self {
             common: common.clone(),

@@ -5,7 +5,7 @@ use super::{NONE, Node, NodeIndex, Record, State, Stored, Text, Value, ValueInde
 
 /// Estimated bytes of nodes that are gone which are not worth moving the rest
 /// together.
-const REMAINS: usize = 4 << 10;
+const REMAINS: u32 = 4 << 10;
 
 /// The old and the new place of a node that was copied.
 type Copied = (NodeIndex, NodeIndex);
@@ -46,13 +46,13 @@ impl Record {
         node.state = State::Closed;
         node.closed_before = before;
         self.closed.count += 1;
-        self.closed.bytes += node.bytes as usize;
+        self.closed.bytes += node.bytes;
     }
 
     /// How many are closed, and how large they are.
     #[inline]
     pub(super) fn closed(&self) -> (usize, usize) {
-        (self.closed.count, self.closed.bytes)
+        (self.closed.count as usize, self.closed.bytes as usize)
     }
 
     /// Whether the parent of a node is elsewhere.
@@ -69,7 +69,7 @@ impl Record {
 
     /// Takes out what is closed, while something else is open.
     pub(super) fn take_closed(&mut self, leaving: Leaving) -> Taken {
-        let stays = self.bytes - self.closed.bytes + self.gone;
+        let stays = self.bytes.saturating_sub(self.closed.bytes) + self.gone;
         match leaving {
             Leaving::Everything if self.closed.bytes >= stays => self.leave_behind_open(),
             Leaving::Everything => self.extract(self.all_closed().collect()),
@@ -79,7 +79,7 @@ impl Record {
 
     /// All of it leaves but what is open, which is less.
     fn leave_behind_open(&mut self) -> Taken {
-        let closed = self.closed.count;
+        let closed = self.closed.count as usize;
         let (rest, moved) = self.copy(self.nodes_in(State::Open));
         let mut record = std::mem::replace(self, rest);
         for (open, _) in &moved.0 {
@@ -100,7 +100,7 @@ impl Record {
         for index in &leaving {
             self.forget(*index);
         }
-        self.closed.count -= leaving.len();
+        self.closed.count -= leaving.len() as u32;
         self.closed.bytes -= record.bytes;
         if self.closed.count == 0 {
             self.closed.last = NONE;
@@ -177,8 +177,8 @@ impl Record {
         node.state = State::Gone;
         (node.first_value, node.last_value) = (NONE, NONE);
         node.name = Text::default();
-        self.bytes -= node.bytes as usize;
-        self.gone += node.bytes as usize;
+        self.bytes = self.bytes.saturating_sub(node.bytes);
+        self.gone = self.gone.saturating_add(node.bytes);
     }
 
     /// Copies nodes, given in order, to a record of their own, below each other
@@ -212,7 +212,7 @@ impl Record {
             name,
             ..node.clone()
         });
-        to.bytes += node.bytes as usize;
+        to.bytes = to.bytes.saturating_add(node.bytes);
         if let Some(parent) = parent {
             to.link(parent, new);
         }

@@ -185,10 +185,10 @@ impl Trace {
         if let Some(known) = tallies.iter_mut().find(|known| known.key == key) {
             known.join(tally);
         } else if tallies.len() < limits::TALLIES {
-            record.left_out += u64::from(key != name);
+            record.leave_out(u32::from(key != name));
             tallies.push(Tallied::new(key.into_owned(), tally));
         } else {
-            record.left_out += 1;
+            record.leave_out(1);
         }
     }
 
@@ -324,7 +324,7 @@ impl Trace {
         match state.root {
             RootState::Open if !self.decision.sampled => {
                 state.undecided += closed;
-                state.record.left_out += record.left_out;
+                state.record.leave_out(record.left_out);
                 return None;
             }
             RootState::Discarded => {

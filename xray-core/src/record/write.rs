@@ -77,7 +77,7 @@ impl Record {
     pub(crate) fn annotate(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
         if key.len() > limits::KEY_CHARS {
             let written = valid::key(key);
-            self.left_out += u64::from(written != key);
+            self.leave_out(u32::from(written != key));
             return self.annotate(node, &written, value);
         }
         let stored = match value {
@@ -126,7 +126,7 @@ impl Record {
     /// Copies a name; in a record that is full it goes, and the encoder counts
     /// what it writes in its stead.
     pub(super) fn store_title(&mut self, name: &str) -> Text {
-        if self.bytes <= limits::RECORD_BYTES {
+        if self.bytes() <= limits::RECORD_BYTES {
             self.store(prefix(name, limits::NAME_BYTES))
         } else {
             Text::default()
@@ -145,7 +145,7 @@ impl Record {
             prefix(namespace, limits::NAMESPACE_BYTES),
             prefix(key, limits::KEY_BYTES),
         );
-        self.left_out += u64::from(name.len() < namespace.len() + key.len());
+        self.leave_out(u32::from(name.len() < namespace.len() + key.len()));
         self.put(node, field, name, name.mark(), content);
     }
 
@@ -198,9 +198,9 @@ impl Record {
         let owner = &mut self.nodes[node as usize];
         if owner.values >= limits::VALUES
             || owner.bytes as usize + bytes > limits::VALUE_BYTES
-            || self.bytes > limits::RECORD_BYTES
+            || self.bytes as usize > limits::RECORD_BYTES
         {
-            self.left_out += 1;
+            self.leave_out(1);
             return;
         }
         owner.values += 1;
@@ -212,7 +212,7 @@ impl Record {
             Some(last) => last.next = index,
             None => owner.first_value = index,
         }
-        self.bytes += bytes;
+        self.bytes += bytes as u32;
         let (split, key) = self.store_name(name);
         let stored = self.store_content(content);
         self.values.push(Value {
@@ -264,11 +264,12 @@ impl Record {
         if let Stored::Text(text) | Stored::Json(text) = value.stored {
             self.let_go(text);
         }
-        if after <= before || (bytes <= limits::VALUE_BYTES && self.bytes <= limits::RECORD_BYTES) {
+        if after <= before || (bytes <= limits::VALUE_BYTES && self.bytes() <= limits::RECORD_BYTES)
+        {
             self.values[at as usize].stored = self.store_content(content);
             self.resize(node, before, after);
         } else {
-            self.left_out += 1;
+            self.leave_out(1);
             self.take_out(node, at);
         }
         self.tidy();
@@ -300,28 +301,27 @@ impl Record {
 
     /// An entity takes `after` bytes where it took `before`.
     fn resize(&mut self, node: NodeIndex, before: usize, after: usize) {
-        self.bytes = self.bytes - before + after;
+        let (before, after) = (before as u32, after as u32);
+        self.bytes = self.bytes.saturating_sub(before) + after;
         let owner = self.node_mut(node);
-        owner.bytes = owner.bytes - before as u32 + after as u32;
+        owner.bytes = owner.bytes - before + after;
     }
 
-    /// Nothing leads to that text any more.
+    /// Nothing leads to that text any more. The last one goes at once.
     fn let_go(&mut self, text: Text) {
         if text.end as usize == self.text.len() {
             self.text.truncate(text.start as usize);
-        } else {
-            self.dead += text.len();
         }
     }
 
     /// Moves the text together once most of it is dead, which pays for it.
     fn tidy(&mut self) {
-        if self.dead <= self.bytes + SCRAPS {
+        // Each byte that something leads to is among `bytes`.
+        let living = self.bytes() + SCRAPS;
+        if self.text.len() <= 2 * living {
             return;
         }
-        self.dead = 0;
-        let room = self.text.len().min(self.bytes + SCRAPS);
-        let old = std::mem::replace(&mut self.text, String::with_capacity(room));
+        let old = std::mem::replace(&mut self.text, String::with_capacity(living));
         let Self {
             nodes,
             values,
@@ -376,7 +376,7 @@ mod tests {
         }
         assert_eq!(record.values.len(), 3);
         assert!(
-            record.text.capacity() < 20_000,
+            record.text.capacity() < 30_000,
             "{}",
             record.text.capacity()
         );
@@ -400,7 +400,7 @@ mod tests {
         let mut record = Record::default();
         let mut full = 0;
         let json = format!("\"{}\"", "m".repeat(60_000));
-        while record.bytes <= limits::RECORD_BYTES {
+        while record.bytes() <= limits::RECORD_BYTES {
             let node = begin(&mut record, "large");
             for key in 0..17 {
                 record.push_json(node, Field::Metadata, ("default", &key.to_string()), &json);
