@@ -48,6 +48,7 @@ pub(super) fn write(
         record,
         node,
         trim,
+        few: trim >= Trim::Everything,
         trimmed: 0,
     };
     members.identity(&piece.head, seconds);
@@ -78,6 +79,8 @@ struct Members<'a> {
     record: &'a Record,
     node: NodeIndex,
     trim: Trim,
+    /// Whether all but a few characters of each text go.
+    few: bool,
     trimmed: u64,
 }
 
@@ -155,7 +158,7 @@ impl<'a> Members<'a> {
         if text.len() <= limit.min(FEW_CHARS) {
             return json::string(self.out, text);
         }
-        let limit = if self.trim >= Trim::Everything {
+        let limit = if self.few {
             limit.min(FEW_CHARS)
         } else {
             limit
@@ -204,7 +207,11 @@ impl<'a> Members<'a> {
         self.raw("}");
     }
 
+    #[inline]
     fn block(&mut self, field: Field, opening: &str) {
+        if !self.has(field) {
+            return;
+        }
         let before = self.out.len();
         self.members(field, opening);
         if self.out.len() > before {
@@ -294,7 +301,7 @@ impl<'a> Members<'a> {
                 _ => None,
             });
         let mut exceptions: Vec<&Exception> = all.collect();
-        if self.trim >= Trim::Everything && exceptions.len() > limits::EXCEPTIONS {
+        if self.few && exceptions.len() > limits::EXCEPTIONS {
             self.trimmed += (exceptions.len() - limits::EXCEPTIONS) as u64;
             exceptions.truncate(limits::EXCEPTIONS);
         }
@@ -444,7 +451,7 @@ impl<'a> Members<'a> {
         let mut opening = ",\"annotations\":{\"";
         let mut written = 0;
         for value in self.values_of(Field::Annotation) {
-            if self.trim >= Trim::Everything && written == limits::ANNOTATIONS {
+            if self.few && written == limits::ANNOTATIONS {
                 self.trimmed += 1;
                 continue;
             }

@@ -193,7 +193,8 @@ pub(crate) struct Raised<'a> {
     pub(crate) is_type: IsType,
 }
 
-/// What becomes of an error that is recorded.
+/// What becomes of an error that is recorded. To be cold keeps it out of the
+/// code of what ends well.
 #[derive(Debug)]
 pub(crate) enum Cause {
     /// The same exception was recorded further down.
@@ -205,6 +206,7 @@ pub(crate) enum Cause {
 impl Cause {
     /// Reads the chain of `source()`s; a link that a child recorded already
     /// (`seen`) is named by its id instead of being written again.
+    #[cold]
     pub(crate) fn of_error(
         raised: Raised<'_>,
         location: Option<&'static Location<'static>>,
@@ -263,6 +265,7 @@ impl Cause {
     }
 
     /// One exception that is no `Error`.
+    #[cold]
     pub(crate) fn reported(report: &ExceptionReport<'_>, id: SegmentId) -> Self {
         let message = Message::from(Bounded::of_text(report.message, limits::MESSAGE_BYTES));
         let seen = Seen {
