@@ -30,7 +30,7 @@ mod unix {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    use xray_core::{Always, Entity, Keep, Loss, Recorder};
+    use xray_core::{Always, Decision, Entity, Keep, Loss, Recorder, TraceHeader};
     use xray_local::Daemon;
     use xray_tests::{balance, sends_to};
 
@@ -48,6 +48,7 @@ mod unix {
             ("thread", &|| children_trace_again(false)),
             ("inline", &|| children_trace_again(true)),
             ("grandchildren", &grandchildren_trace_again),
+            ("unsampled", &unsampled_work_counts_where_it_begins),
         ] {
             print!("test {name} ... ");
             test();
@@ -132,6 +133,28 @@ mod unix {
         let forked = documents.lost.get(&Loss::Fork).copied().unwrap_or(0);
         assert!(lost == forked && lost <= 1, "{documents:?}");
         assert!(recorder.shutdown(LONG).wait().is_complete());
+    }
+
+    /// L21: a facade of nothing known, and what is below a segment that was begun
+    /// before the fork.
+    fn unsampled_work_counts_where_it_begins() {
+        let (daemon, _) = daemon();
+        let recorder = sends_to(daemon.address()).build().unwrap();
+        let unsampled = || recorder.segment("quiet").decide(Decision::unsampled());
+        let before = unsampled().begin();
+        assert_eq!(recorder.entities().unsampled, 1);
+        let child = fork(|| {
+            recorder.begin_segment("child").close(); // begins anew
+            assert_eq!(recorder.entities().unsampled, 0);
+            let header = TraceHeader::parse("Root=1-66f2a1c0-0123456789abcdef01234567");
+            recorder.begin_facade(&header).begin_subsegment("a").close();
+            before.begin_subsegment("b").close();
+            unsampled().begin().close();
+            let entities = recorder.entities();
+            assert_eq!((entities.begun, entities.unsampled), (5, 4), "{entities:?}");
+        });
+        wait_for(vec![child]);
+        assert_eq!(recorder.entities().unsampled, 1);
     }
 
     fn children_trace_again(inline: bool) {

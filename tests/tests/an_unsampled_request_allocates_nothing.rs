@@ -13,10 +13,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-use xray_core::{Always, Emitter, Never, Piece, Recorder, TraceExt, TraceHeader};
+use xray_core::{
+    Always, Class, Decision, Emitter, Never, Outcome, Piece, Recorder, RecorderBuilder, Sampler,
+    SamplingRequest, TraceExt, TraceHeader,
+};
 
 struct Counting;
 
@@ -76,9 +80,12 @@ fn unsampled(recorder: &Recorder, header: &TraceHeader) {
         here.metadata("list", [1, 2, 3]);
         here.segment().tally("sum", xray_core::Tally::Sum(1.0));
         here.record_fault(&std::fmt::Error);
+        here.segment().record_fault(&std::fmt::Error);
+        let hold = here.hold();
         assert_eq!(here.header().to_text().len(), black_box(74));
         drop(within);
         child.close();
+        drop(hold);
     }
     segment.in_subsegment("closure", |_| ());
     let long = "a name that is longer than the place that a future has for one";
@@ -96,12 +103,60 @@ fn run(work: impl Future<Output = ()>) {
     assert!(polled.is_ready());
 }
 
+/// Samples nothing, and listens.
+#[derive(Debug, Default)]
+struct Listens(AtomicU64);
+
+impl Sampler for Listens {
+    fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
+        Decision::unsampled()
+    }
+
+    fn closed(&self, outcome: &Outcome<'_>) {
+        assert_eq!((outcome.class, outcome.status), (Class::Fault, Some(200)));
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn an_unsampled_request_allocates_nothing() {
-    let never = Recorder::builder("test")
-        .ignore_environment()
-        .sampler(Never);
-    let recorder = never.build().unwrap();
+    allocates_nothing(|builder| builder.sampler(Never));
+    allocates_nothing(|builder| builder.sampler(Listens::default()));
+}
+
+/// What begins on one thread and ends on another takes and gives back, too.
+#[test]
+fn an_unsampled_request_may_end_on_another_thread() {
+    let builder = Recorder::builder("test").ignore_environment();
+    let recorder = builder.sampler(Listens::default()).build().unwrap();
+    let request = || {
+        let segment = recorder.begin_segment("shop");
+        segment.http_response(xray_core::HttpResponse::new(200));
+        segment.raise(Class::Fault);
+        segment
+    };
+    std::thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::channel::<xray_core::Segment>();
+        let (done, wait) = std::sync::mpsc::channel::<u64>();
+        scope.spawn(move || {
+            for segment in receive {
+                done.send(allocations(|| segment.close())).unwrap();
+            }
+        });
+        for round in 0..100 {
+            let mut begun = None;
+            let count = allocations(|| begun = Some(request()));
+            send.send(begun.unwrap()).unwrap();
+            let count = count + wait.recv().unwrap();
+            assert!(round == 0 || count == 0, "round {round}: {count}");
+        }
+        drop(send);
+    });
+}
+
+fn allocates_nothing(sampler: impl FnOnce(RecorderBuilder) -> RecorderBuilder) {
+    let recorder = sampler(Recorder::builder("test").ignore_environment());
+    let recorder = recorder.build().unwrap();
     for text in [
         "",
         "Root=1-66f2a1c0-0123456789abcdef01234567",

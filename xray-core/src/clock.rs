@@ -45,10 +45,10 @@ impl Clock {
         nanos(since)
     }
 
-    /// Ties the wall time just read to the monotonic scale.
-    pub(crate) fn anchor(&self, wall: SystemTime) -> Anchor {
+    /// This moment, on both scales.
+    pub(crate) fn now(&self) -> Anchor {
         Anchor {
-            wall: since_epoch(wall),
+            wall: since_epoch(self.wall()),
             tick: self.tick(),
         }
     }
@@ -81,10 +81,19 @@ impl Anchor {
         u64::try_from(nanos).unwrap_or(0) / 1_000
     }
 
+    /// The tick of a start that was given, or its own.
+    pub(crate) fn start(self, given: Option<SystemTime>) -> i64 {
+        given.map_or(self.tick, |time| self.tick_of(time))
+    }
+
     /// The place of a wall time on the monotonic scale.
     pub(crate) fn tick_of(self, wall: SystemTime) -> i64 {
-        self.tick
-            .saturating_add(since_epoch(wall).saturating_sub(self.wall))
+        self.tick_at(since_epoch(wall))
+    }
+
+    /// The same of nanoseconds since the Unix epoch.
+    pub(crate) fn tick_at(self, wall: i64) -> i64 {
+        self.tick.saturating_add(wall.saturating_sub(self.wall))
     }
 }
 

@@ -290,6 +290,6 @@ fn run<R>(
         Ok(output) => record(&handle, output),
         Err(payload) => handle.record_panic(&**payload),
     }
-    handle.close();
+    handle.finish();
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }

@@ -24,6 +24,7 @@ use crate::process;
 use crate::recorder::{Common, Core, Heir, OpenLimits, Recorder};
 use crate::report::{Report, report};
 use crate::sampling::{Guarded, LocalRules, Sampler};
+use crate::unsampled::Pool;
 
 /// Configures a [`Recorder`].
 ///
@@ -33,7 +34,7 @@ use crate::sampling::{Guarded, LocalRules, Sampler};
 /// | variable | value | stands for |
 /// |---|---|---|
 /// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port`, or `tcp:host:port udp:host:port` | [`daemon_address`](Self::daemon_address) |
-/// | `AWS_XRAY_TRACING_NAME` | any text | the name |
+/// | `AWS_XRAY_TRACING_NAME` | any text | the name, also of each segment that is begun under the one set here |
 /// | `AWS_XRAY_CONTEXT_MISSING` | `LOG_ERROR`, `IGNORE_ERROR`, `RUNTIME_ERROR` | [`context_missing`](Self::context_missing) |
 /// | `AWS_XRAY_SDK_ENABLED` | `true`, `false` | [`enabled`](Self::enabled) |
 /// | `AWS_XRAY_SDK_DISABLED` | `true`, `false` | [`enabled(false)`](Self::enabled) |
@@ -45,6 +46,8 @@ use crate::sampling::{Guarded, LocalRules, Sampler};
 #[must_use = "nothing is recorded before `build`"]
 pub struct RecorderBuilder {
     name: String,
+    /// By the operator's.
+    replaced_name: Option<String>,
     enabled: bool,
     context_missing: Option<ContextMissing>,
     daemon_address: Option<DaemonAddress>,
@@ -79,6 +82,7 @@ impl RecorderBuilder {
     pub(crate) fn new(name: String) -> Self {
         Self {
             name,
+            replaced_name: None,
             enabled: true,
             context_missing: None,
             daemon_address: None,
@@ -321,7 +325,9 @@ impl RecorderBuilder {
         if !(min..=max).contains(&given) {
             return Err(ConfigError::DocumentLimit { given, min, max });
         }
-        self.name = environment.tracing_name.unwrap_or(self.name);
+        if let Some(name) = environment.tracing_name {
+            self.replaced_name = Some(std::mem::replace(&mut self.name, name));
+        }
         if self.name.is_empty() {
             return Err(ConfigError::EmptyName);
         }
@@ -371,13 +377,15 @@ impl RecorderBuilder {
         let process = process::id();
         Arc::new(Core {
             name: self.name,
+            replaced_name: self.replaced_name,
             disabled: !self.enabled,
             clock: self.clock,
             entropy: self.entropy,
-            sampler: Guarded(self.sampler),
+            sampler: Guarded::new(self.sampler),
             way,
             emitter,
             live: Live::new(self.open.open_traces),
+            unsampled: Pool::default(),
             limits: self.open,
             common: Arc::new(self.common),
             warnings,

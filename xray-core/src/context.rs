@@ -15,10 +15,11 @@ use pin_project_lite::pin_project;
 
 use crate::TraceId;
 use crate::clock::Clock;
-use crate::entity::{Entity, Inner, Unsampled};
+use crate::entity::{Entity, Inner};
 use crate::entropy::{Entropy, IdSequence};
 use crate::header::{Sampled, TraceHeader};
 use crate::report::{Report, report};
+use crate::unsampled::{Silence, Unsampled, Work};
 
 thread_local! {
     static STACK: RefCell<Stack> = const { RefCell::new(Stack { frames: Vec::new(), next: 0 }) };
@@ -80,35 +81,50 @@ pub fn suppressed<F>(future: F) -> Scoped<F> {
     Scoped::new(suppressed_entity(), future)
 }
 
-/// The current entity, if nothing is to be recorded below it.
-pub(crate) fn suppression() -> Option<Entity> {
+/// What is current, if nothing is to be recorded below it.
+pub(crate) fn suppression() -> Option<Work> {
     let suppressing = |stack: &RefCell<Stack>| {
         let stack = stack.borrow();
         let (_, entity) = stack.frames.last()?;
-        entity.is_suppressed().then(|| entity.clone())
+        entity.suppressed().cloned()
     };
     STACK.try_with(suppressing).ok().flatten()
 }
 
+/// The entity of work that leaves its trace; inside of suppressed work, that work.
+pub(crate) fn detached_entity() -> Entity {
+    suppression().map_or(Entity::DETACHED, |work| {
+        Entity(Inner::Unsampled(Unsampled::Unheard(work)))
+    })
+}
+
 pub(crate) fn suppressed_entity() -> Entity {
-    let current = current();
-    let core = current.core().cloned();
-    let header = match current.trace_id() {
-        // Off, headers go on as they came.
-        _ if core.as_ref().is_some_and(|core| core.disabled) => current.header(),
-        Some(_) => current.header().with_sampled(Sampled::No),
-        None => {
-            let [high, low, seed] = Entropy::default().draw();
-            let root = TraceId::fresh(Clock::default().wall(), high, low);
-            let header = TraceHeader::new(root).with_parent(Some(IdSequence(seed).next()));
-            header.with_sampled(Sampled::No)
+    let work = suppression().unwrap_or_else(|| {
+        let current = current();
+        let core = current.core().cloned();
+        let (header, silence) = match current.trace_id() {
+            // Off, headers go on as they came.
+            _ if core.as_ref().is_some_and(|core| core.disabled) => {
+                (current.header(), Silence::Below)
+            }
+            Some(_) => (current.header().with_sampled(Sampled::No), Silence::Below),
+            None => (made_up(), Silence::Nowhere),
+        };
+        Work {
+            core,
+            header,
+            silence,
         }
-    };
-    Entity(Inner::Unsampled(Unsampled {
-        core,
-        header,
-        suppressed: true,
-    }))
+    });
+    Entity(Inner::Unsampled(Unsampled::Unheard(work)))
+}
+
+/// A trace for calls, as they must say something, and for nothing else.
+fn made_up() -> TraceHeader {
+    let [high, low, seed] = Entropy::default().draw();
+    let root = TraceId::fresh(Clock::default().now().wall, high, low);
+    let header = TraceHeader::new(root).with_parent(Some(IdSequence(seed).next()));
+    header.with_sampled(Sampled::No)
 }
 
 /// What happens when a subsegment is begun where no trace is. Work that is
@@ -193,7 +209,7 @@ impl Entered<'_> {
             let around = stack.frames.last().map(|(_, around)| around);
             let stays = match entity.0 {
                 Inner::Nothing => true,
-                Inner::Detached => around.is_some_and(Entity::is_suppressed),
+                Inner::Detached => around.is_some_and(|around| around.suppressed().is_some()),
                 _ => false,
             };
             if stays {

@@ -14,6 +14,7 @@ use crate::guard::guarded;
 use crate::handle::{Subsegment, SubsegmentBuilder};
 use crate::header::{Sampled, TraceHeader};
 use crate::http::{HttpRequest, HttpResponse};
+use crate::ledger::Loss;
 use crate::limits;
 use crate::record::trace::Trace;
 use crate::record::{
@@ -21,13 +22,17 @@ use crate::record::{
     Stored, Tally, panic_message,
 };
 use crate::recorder::Core;
+use crate::sampling::Marks;
 use crate::sql::Sql;
+use crate::unsampled::{Heard, Part, Unsampled, Work};
 use crate::{SegmentId, TraceId};
 
 /// A segment or subsegment, as everyone but its owner sees it.
 ///
 /// Cheap to clone, `Send + Sync`, and never in the way: on an unsampled or
-/// closed entity, or where no trace is at all, every method does nothing.
+/// closed entity, or where no trace is at all, nothing is written down. What a
+/// segment's sampler is to hear ([`Outcome`](crate::Outcome)) is kept of an
+/// unsampled one, too.
 /// Closing is the owner's business ([`Segment`](crate::Segment), [`Subsegment`]).
 ///
 /// ```
@@ -53,16 +58,10 @@ pub(crate) enum Inner {
     Detached,
     /// Part of a trace of which nothing is recorded.
     Unsampled(Unsampled),
+    /// There was no room for it, nor is there below it. What it calls finds the
+    /// entity above.
+    Refused(Arc<Trace>, Key, Loss),
     Recorded(Arc<Trace>, Key),
-}
-
-#[derive(Clone)]
-pub(crate) struct Unsampled {
-    pub(crate) core: Option<Arc<Core>>,
-    /// What is told to whoever is called.
-    pub(crate) header: TraceHeader,
-    /// Everything below is unsampled, new segments too.
-    pub(crate) suppressed: bool,
 }
 
 impl Entity {
@@ -71,9 +70,13 @@ impl Entity {
     /// As that, for work that left its trace.
     pub(crate) const DETACHED: Self = Self(Inner::Detached);
 
-    /// Whether what is written here can reach a document.
+    /// Whether what is written here can reach a document. False of a facade,
+    /// which another process sends, though what begins below it is recorded; of
+    /// what was refused as `limit_children` or `limit_open`; and of everything
+    /// unsampled. True of what is recorded and not sampled: its sampler may
+    /// still [keep](crate::Sampler::keep) it.
     pub fn is_recorded(&self) -> bool {
-        matches!(self.0, Inner::Recorded(..))
+        matches!(self.0, Inner::Recorded(_, key) if !key.is_facade())
     }
 
     /// Whether this stands for no trace at all.
@@ -85,44 +88,58 @@ impl Entity {
     pub(crate) fn core(&self) -> Option<&Arc<Core>> {
         match &self.0 {
             Inner::Nothing | Inner::Detached => None,
-            Inner::Unsampled(unsampled) => unsampled.core.as_ref(),
-            Inner::Recorded(trace, _) => Some(&trace.core),
+            Inner::Unsampled(unsampled) => unsampled.work().core.as_ref(),
+            Inner::Refused(trace, ..) | Inner::Recorded(trace, _) => Some(&trace.core),
         }
     }
 
-    pub(crate) fn is_suppressed(&self) -> bool {
-        matches!(&self.0, Inner::Unsampled(unsampled) if unsampled.suppressed)
+    /// Work below which nothing is recorded, if this is a part of some.
+    pub(crate) fn suppressed(&self) -> Option<&Work> {
+        match &self.0 {
+            Inner::Unsampled(unsampled) => {
+                Some(unsampled.work()).filter(|work| work.is_suppressed())
+            }
+            _ => None,
+        }
     }
 
     /// Whether a subsegment that was named here begins below `around` instead,
     /// which is current at its first poll.
     pub(crate) fn yields_to(&self, around: &Self) -> bool {
         let lost = matches!(around.0, Inner::Nothing);
-        around.is_suppressed() || (self.is_nothing() && !lost)
+        around.suppressed().is_some() || (self.is_nothing() && !lost)
     }
 
-    /// The trace this belongs to; real for unsampled work too.
+    /// The trace this belongs to; real for unsampled work too. None where no
+    /// trace is, which [`suppressed`](crate::suppressed) does not change.
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
             Inner::Nothing | Inner::Detached => None,
-            Inner::Unsampled(unsampled) => unsampled.header.root(),
-            Inner::Recorded(trace, _) => Some(trace.trace_id),
+            Inner::Unsampled(unsampled) => unsampled.work().trace_id(),
+            Inner::Refused(trace, ..) | Inner::Recorded(trace, _) => Some(trace.trace_id),
         }
     }
 
     /// The id of this segment or subsegment. Everything below an unsampled
-    /// segment bears that segment's id.
+    /// segment bears that segment's id; what was refused as `limit_children` or
+    /// `limit_open` bears the id of what it began below.
     pub fn id(&self) -> Option<SegmentId> {
         match &self.0 {
             Inner::Nothing | Inner::Detached => None,
-            Inner::Unsampled(unsampled) => unsampled.header.parent(),
-            Inner::Recorded(_, key) => Some(key.id),
+            Inner::Unsampled(unsampled) => unsampled.work().id(),
+            Inner::Refused(_, key, _) | Inner::Recorded(_, key) => Some(key.id),
         }
     }
 
-    /// Whether downstream services are told to record.
+    /// Whether downstream services are told to record: true exactly where
+    /// [`header`](Self::header) says `Sampled=1`. That may be without anything
+    /// being recorded here, as below a recorder that is switched off.
     pub fn is_sampled(&self) -> bool {
-        matches!(&self.0, Inner::Recorded(trace, _) if trace.decision.sampled)
+        match &self.0 {
+            Inner::Nothing | Inner::Detached => false,
+            Inner::Unsampled(unsampled) => unsampled.work().is_sampled(),
+            Inner::Refused(trace, ..) | Inner::Recorded(trace, _) => trace.decision.sampled,
+        }
     }
 
     /// The headers for a call made on behalf of this entity: its trace, itself
@@ -140,17 +157,19 @@ impl Entity {
     pub fn header(&self) -> TraceHeader {
         match &self.0 {
             Inner::Nothing | Inner::Detached => TraceHeader::default(),
-            Inner::Unsampled(unsampled) => unsampled.header.clone(),
-            Inner::Recorded(trace, key) => TraceHeader::from_carried(
-                trace.trace_id,
-                Some(key.id),
-                if trace.decision.sampled {
-                    Sampled::Yes
-                } else {
-                    Sampled::No
-                },
-                trace.carried.clone(),
-            ),
+            Inner::Unsampled(unsampled) => unsampled.work().header.clone(),
+            Inner::Refused(trace, key, _) | Inner::Recorded(trace, key) => {
+                TraceHeader::from_carried(
+                    trace.trace_id,
+                    Some(key.id),
+                    if trace.decision.sampled {
+                        Sampled::Yes
+                    } else {
+                        Sampled::No
+                    },
+                    trace.carried.clone(),
+                )
+            }
         }
     }
 
@@ -158,10 +177,14 @@ impl Entity {
     /// request. Below a facade (Lambda), whose segment cannot be written to, it
     /// is the outermost subsegment. Also known once this entity is closed.
     pub fn segment(&self) -> Self {
-        match &self.0 {
-            Inner::Recorded(trace, key) => Self(Inner::Recorded(trace.clone(), key.top())),
-            other => Self(other.clone()),
-        }
+        Self(match &self.0 {
+            Inner::Nothing => Inner::Nothing,
+            Inner::Detached => Inner::Detached,
+            Inner::Unsampled(unsampled) => Inner::Unsampled(unsampled.part(Part::Root)),
+            Inner::Refused(trace, key, _) | Inner::Recorded(trace, key) => {
+                Inner::Recorded(trace.clone(), key.top())
+            }
+        })
     }
 
     /// Begins a subsegment below this entity; short for
@@ -238,6 +261,7 @@ impl Entity {
     /// # segment.close();
     /// assert_eq!(capture.documents()[0].annotations["progress"], 100);
     /// ```
+    #[inline]
     pub fn annotate<'a>(&self, key: &str, value: impl Into<AnnotationValue<'a>>) {
         if let Inner::Recorded(trace, place) = &self.0 {
             let value = value.into();
@@ -285,8 +309,11 @@ impl Entity {
     }
 
     /// Records the response side of the `http` block. Flags are set apart, by
-    /// [`mark`](Self::mark).
+    /// [`mark`](Self::mark). Of a segment its sampler hears the status.
     pub fn http_response(&self, response: HttpResponse) {
+        if let Some(marks) = self.marks() {
+            marks.respond(response.status());
+        }
         self.write(|record, node| response.record(record, node));
     }
 
@@ -334,14 +361,35 @@ impl Entity {
         });
     }
 
-    /// Sets error, throttle or fault, in place of what was set before.
+    /// Sets error, throttle or fault, in place of what was set before. Of a
+    /// segment its sampler hears.
     pub fn mark(&self, class: Class) {
+        if let Some(marks) = self.marks() {
+            marks.mark(class);
+        }
         self.recorded(|trace, key| trace.flag(key, class.flags(), Class::ALL_FLAGS));
     }
 
-    /// Sets error, throttle or fault on top of what was set before.
+    /// Sets error, throttle or fault on top of what was set before. Of a segment
+    /// its sampler hears the gravest.
     pub fn raise(&self, class: Class) {
+        self.raise_mark(class);
         self.recorded(|trace, key| trace.flag(key, class.flags(), Flags::NONE));
+    }
+
+    /// What the sampler is to hear, if this is a segment.
+    fn marks(&self) -> Option<&Marks> {
+        match &self.0 {
+            Inner::Unsampled(unsampled) => unsampled.marks(),
+            Inner::Recorded(trace, key) => trace.marks(*key),
+            _ => None,
+        }
+    }
+
+    fn raise_mark(&self, class: Class) {
+        if let Some(marks) = self.marks() {
+            marks.raise(class);
+        }
     }
 
     /// Runs a callback of a user's, for layers that take some. Its panic is
@@ -399,6 +447,7 @@ impl Entity {
         class: Class,
         place: Option<&'static Location<'static>>,
     ) {
+        self.raise_mark(class);
         self.recorded(|trace, key| {
             let raised = Raised {
                 kind: error.kind(),
@@ -423,6 +472,7 @@ impl Entity {
     /// Records an exception that is no Rust error, with all that is known of
     /// it.
     pub fn report_exception(&self, report: &ExceptionReport<'_>, class: Class) {
+        self.raise_mark(class);
         self.recorded(|trace, key| trace.record_exception(key, report, class.flags()));
     }
 
@@ -432,7 +482,7 @@ impl Entity {
     pub fn add_precursor(&self, id: SegmentId) {
         self.write(|record, node| {
             if record.node(node).is_segment {
-                record.left_out += 1;
+                record.leave_out(1);
             } else {
                 record.push(node, Field::Precursor, Stored::Id(id.get()));
             }
@@ -467,17 +517,19 @@ impl Entity {
 
     /// Keeps the segment open beyond its close until the guard is dropped, so
     /// that a body or stream may outlive the handler. Its end is then the
-    /// moment the last guard goes. Below a facade this holds the outermost
-    /// subsegment, which stands for the segment.
+    /// moment the last guard goes, unless
+    /// [`close_at`](crate::Segment::close_at) gave one. An unsampled segment is
+    /// held for its sampler. Below a facade this holds the outermost subsegment,
+    /// which stands for the segment.
     pub fn hold(&self) -> Hold {
-        let held = match &self.0 {
-            Inner::Recorded(trace, key) => {
+        Hold(match &self.0 {
+            Inner::Nothing | Inner::Detached => None,
+            Inner::Unsampled(unsampled) => unsampled.hold().map(Held::Unsampled),
+            Inner::Refused(trace, key, _) | Inner::Recorded(trace, key) => {
                 trace.hold(*key);
-                Some((trace.clone(), *key))
+                Some(Held::Recorded(trace.clone(), *key))
             }
-            _ => None,
-        };
-        Hold(held)
+        })
     }
 
     /// Writes with the trace locked: nothing of a user's may be called.
@@ -491,16 +543,23 @@ impl Entity {
         }
     }
 
+    /// Closes it for its owner: as a part of unwinding that is a fault.
+    #[inline]
     pub(crate) fn close(&self, end: Option<SystemTime>) {
-        self.recorded(|trace, key| trace.close(key, end));
-    }
-
-    /// An owner was dropped: as a part of unwinding that is a fault.
-    pub(crate) fn close_dropped(&self) {
         if std::thread::panicking() {
             self.record_exception("panic", "the thread panicked", Class::Fault);
         }
-        self.close(None);
+        self.finish(end);
+    }
+
+    /// Closes it for its owner, who knows how its work ended.
+    #[inline]
+    pub(crate) fn finish(&self, end: Option<SystemTime>) {
+        match &self.0 {
+            Inner::Unsampled(unsampled) => unsampled.close(end),
+            Inner::Recorded(trace, key) => trace.close(*key, end),
+            _ => {}
+        }
     }
 }
 
@@ -523,12 +582,20 @@ impl fmt::Debug for Entity {
 /// Keeps a segment open; see [`Entity::hold`].
 #[derive(Debug)]
 #[must_use = "the segment is held only while this lives"]
-pub struct Hold(Option<(Arc<Trace>, Key)>);
+pub struct Hold(Option<Held>);
+
+#[derive(Debug)]
+enum Held {
+    Unsampled(Heard),
+    Recorded(Arc<Trace>, Key),
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some((trace, key)) = &self.0 {
-            trace.release(*key);
+        match &self.0 {
+            None => {}
+            Some(Held::Unsampled(unsampled)) => unsampled.release(),
+            Some(Held::Recorded(trace, key)) => trace.release(*key),
         }
     }
 }
@@ -568,19 +635,6 @@ impl Class {
             Self::Error => Flags::ERROR,
             Self::Throttle => Flags::ERROR.union(Flags::THROTTLE),
             Self::Fault => Flags::FAULT,
-        }
-    }
-
-    /// The gravest of the flags that are set.
-    pub(crate) const fn of_flags(flags: Flags) -> Self {
-        if flags.has(Flags::FAULT) {
-            Self::Fault
-        } else if flags.has(Flags::THROTTLE) {
-            Self::Throttle
-        } else if flags.has(Flags::ERROR) {
-            Self::Error
-        } else {
-            Self::Ok
         }
     }
 }

@@ -43,6 +43,7 @@ impl Entropy {
     /// Random words, without looking at the process id: for what is recorded
     /// there is [`unique`](Self::unique), and elsewhere a twin in a forked child
     /// does no harm.
+    #[inline]
     pub(crate) fn draw<const N: usize>(&self) -> [u64; N] {
         self.draw_as(None)
     }
@@ -63,6 +64,7 @@ impl Entropy {
         self.draw_as(Some(process))
     }
 
+    #[inline]
     fn draw_as<const N: usize>(&self, process: Option<u32>) -> [u64; N] {
         if let Some(source) = &self.0 {
             return std::array::from_fn(|_| source.next());

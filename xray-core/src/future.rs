@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use crate::context::{Scoped, current, suppression};
+use crate::context::{Scoped, current, detached_entity};
 use crate::entity::{Class, Entity, Inner};
 use crate::handle::Subsegment;
 use crate::limits;
@@ -106,7 +106,7 @@ pub trait TraceExt: Future + Sized {
     /// trace of its own there. Inside [`suppressed`](crate::suppressed) nothing
     /// is recorded all the same.
     fn detached(self) -> Scoped<Self> {
-        suppression().unwrap_or(Entity::DETACHED).scope(self)
+        detached_entity().scope(self)
     }
 }
 
@@ -122,7 +122,7 @@ pub trait TraceStreamExt: Stream + Sized {
 
     /// Leaves the current trace; see [`TraceExt::detached`].
     fn detached(self) -> Scoped<Self> {
-        suppression().unwrap_or(Entity::DETACHED).scope(self)
+        detached_entity().scope(self)
     }
 }
 
@@ -248,7 +248,7 @@ impl<F: Future, V: Verdict<F::Output>> Future for Traced<F, V> {
         // What the future held is gone before its subsegment is closed.
         handle.run(|| this.inner.set(None));
         if let Stage::Begun(handle) = this.stage.end() {
-            handle.close();
+            handle.finish();
         }
         match polled {
             Ok(polled) => polled,

@@ -3,18 +3,11 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use crate::clock::Clock;
 use crate::context;
-use crate::entity::{Class, Entity, Inner, Unsampled};
-use crate::http::HttpResponse;
+use crate::entity::{Entity, Inner};
 use crate::record::Flags;
-use crate::record::Key;
-use crate::record::trace::Trace;
-use crate::sampling::{Decision, Elapsed, Outcome};
 
 /// What the name of a subsegment stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,35 +68,27 @@ impl<'a> SubsegmentBuilder<'a> {
                 Inner::Nothing
             }
             Inner::Detached => Inner::Detached,
-            Inner::Unsampled(unsampled) => {
-                if let Some(core) = &unsampled.core {
-                    core.common.ledger.begin_unsampled();
-                }
-                Inner::Unsampled(unsampled.clone())
+            Inner::Unsampled(unsampled) => Inner::Unsampled(unsampled.begin()),
+            Inner::Refused(trace, above, reason) => {
+                trace.refuse(*reason);
+                Inner::Refused(trace.clone(), *above, *reason)
             }
-            Inner::Recorded(trace, key) => {
-                match trace.begin(*key, self.name, self.start) {
-                    Some(child) => {
-                        if let Some(namespace) = self.namespace {
-                            trace.flag(child, namespace.flag(), Flags::NONE);
-                        }
-                        Inner::Recorded(trace.clone(), child)
+            Inner::Recorded(trace, key) => match trace.begin(*key, self.name, self.start) {
+                Ok(child) => {
+                    if let Some(namespace) = self.namespace {
+                        trace.flag(child, namespace.flag(), Flags::NONE);
                     }
-                    // Not recorded, but what it calls still finds its parent.
-                    None => Inner::Unsampled(Unsampled {
-                        core: Some(trace.core.clone()),
-                        header: self.parent.header(),
-                        suppressed: false,
-                    }),
+                    Inner::Recorded(trace.clone(), child)
                 }
-            }
+                Err(reason) => Inner::Refused(trace.clone(), *key, reason),
+            },
         };
         Subsegment(Entity(inner))
     }
 }
 
 /// Owns a subsegment: some work below a segment. Closed when told to, or when
-/// dropped; dropped while unwinding it is a fault.
+/// dropped; while its thread unwinds, either is a fault.
 ///
 /// Not current by itself: see [`Entity::enter`] and [`Entity::scope`].
 /// Everything that can be recorded stands on [`Entity`].
@@ -113,12 +98,22 @@ pub struct Subsegment(Entity);
 impl Subsegment {
     /// Closes it now.
     pub fn close(self) {
-        self.0.close(None);
+        drop(self);
     }
 
     /// Closes it as of `end`; not before its start.
     pub fn close_at(self, end: SystemTime) {
-        self.0.close(Some(end));
+        self.disown().close(Some(end));
+    }
+
+    /// Closes it now, for those who know how its work ended.
+    pub(crate) fn finish(self) {
+        self.disown().finish(None);
+    }
+
+    /// The entity, which is not closed by the drop then.
+    fn disown(mut self) -> Entity {
+        std::mem::replace(&mut self.0, Entity::NOTHING)
     }
 
     /// States that the downstream service is itself traced, so that X-Ray
@@ -129,147 +124,82 @@ impl Subsegment {
 }
 
 /// Owns a segment: this service's part of a trace. Closed when told to, or when
-/// dropped; dropped while unwinding it is a fault.
+/// dropped; while its thread unwinds, either is a fault.
 ///
 /// Not current by itself: see [`Entity::enter`] and [`Entity::scope`].
-/// Everything that can be recorded stands on [`Entity`].
+/// Everything that can be recorded stands on [`Entity`], and does the same
+/// through a clone of that: it leads to this segment and to its sampler. It keeps
+/// nothing open, as [`Entity::hold`] does.
+///
+/// ```
+/// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+/// use xray_core::{Class, Entity};
+///
+/// let segment = recorder.begin_segment("shop");
+/// let shared = Entity::clone(&segment);
+/// std::thread::spawn(move || shared.raise(Class::Fault)).join().unwrap();
+/// segment.close();
+/// # assert!(capture.documents()[0].fault);
+/// ```
 #[must_use = "a segment that is dropped at once measures nothing"]
-pub struct Segment {
-    entity: Entity,
-    unsampled: Option<UnsampledRoot>,
-}
-
-/// What is known of a root that is not recorded, for its sampler.
-pub(crate) struct UnsampledRoot {
-    decision: Decision,
-    /// Wall time: one look at the clock serves the trace id as well.
-    start: SystemTime,
-    /// Status and class, as a response may set them from another thread.
-    marks: AtomicU32,
-}
-
-impl UnsampledRoot {
-    pub(crate) fn new(decision: Decision, start: SystemTime) -> Self {
-        Self {
-            decision,
-            start,
-            marks: AtomicU32::new(0),
-        }
-    }
-
-    fn mark(&self, clear: u32, set: u32) {
-        let change = |marks| Some((marks & !clear) | set);
-        let _ = self
-            .marks
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-    }
-
-    fn outcome<'a>(&self, of: &Unsampled, clock: &'a Clock) -> Outcome<'a> {
-        let marks = self.marks.load(Ordering::Relaxed);
-        let status = marks as u16;
-        Outcome {
-            trace_id: of.header.root(),
-            decision: self.decision.clone(),
-            class: match marks >> 16 {
-                1 => Class::Error,
-                2 => Class::Throttle,
-                3 => Class::Fault,
-                _ => Class::Ok,
-            },
-            status: (status != 0).then_some(status),
-            elapsed: Elapsed::Since(self.start, clock),
-        }
-    }
-}
+pub struct Segment(Entity);
 
 impl Segment {
-    pub(crate) fn recorded(trace: Arc<Trace>, key: Key) -> Self {
-        Self {
-            entity: Entity(Inner::Recorded(trace, key)),
-            unsampled: None,
-        }
-    }
-
-    pub(crate) fn unsampled(entity: Unsampled, root: UnsampledRoot) -> Self {
-        Self {
-            entity: Entity(Inner::Unsampled(entity)),
-            unsampled: Some(root),
-        }
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Entity(inner))
     }
 
     /// Closes it now. Children still open are sent on their own when they
     /// close.
     pub fn close(self) {
-        self.entity.close(None);
+        drop(self);
     }
 
-    /// Closes it as of `end`; not before its start.
-    pub fn close_at(self, end: SystemTime) {
-        self.entity.close(Some(end));
-    }
-
-    /// As [`Entity::mark`]; an unsampled segment keeps it for its sampler.
-    pub fn mark(&self, class: Class) {
-        if let Some(root) = &self.unsampled {
-            root.mark(0xffff_0000, (class as u32) << 16);
-        }
-        self.entity.mark(class);
-    }
-
-    /// As [`Entity::raise`]; an unsampled segment keeps the gravest for its
-    /// sampler.
-    pub fn raise(&self, class: Class) {
-        if let Some(root) = &self.unsampled
-            && root.marks.load(Ordering::Relaxed) >> 16 < class as u32
-        {
-            root.mark(0xffff_0000, (class as u32) << 16);
-        }
-        self.entity.raise(class);
-    }
-
-    /// As [`Entity::http_response`]; an unsampled segment keeps the status for
-    /// its sampler.
-    pub fn http_response(&self, response: HttpResponse) {
-        if let Some(root) = &self.unsampled {
-            root.mark(0xffff, u32::from(response.status()));
-        }
-        self.entity.http_response(response);
+    /// Closes it as of `end`; not before its start. Where it is
+    /// [held](Entity::hold) it closes when the last hold goes, as of `end` all
+    /// the same.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # let (recorder, capture) = xray_core::Recorder::capture("shop");
+    /// let began = SystemTime::now() - Duration::from_secs(30);
+    /// let segment = recorder.segment("import").start_at(began).begin();
+    /// segment.close_at(began + Duration::from_secs(10));
+    /// # let document = &capture.documents()[0];
+    /// # let lasted = document.end_time.unwrap() - document.start_time.unwrap();
+    /// # assert!((lasted - 10.0).abs() < 0.001, "{lasted}");
+    /// ```
+    pub fn close_at(mut self, end: SystemTime) {
+        let entity = std::mem::replace(&mut self.0, Entity::NOTHING);
+        entity.close(Some(end));
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        if let (Some(root), Inner::Unsampled(of)) = (&self.unsampled, &self.entity.0) {
-            if std::thread::panicking() {
-                self.mark(Class::Fault);
-            }
-            if let Some(core) = &of.core {
-                let outcome = root.outcome(of, &core.clock);
-                core.sampler.closed(&outcome, &core.common.ledger);
-            }
-        } else {
-            self.entity.close_dropped();
-        }
+        self.0.close(None);
     }
 }
 
 impl Drop for Subsegment {
     fn drop(&mut self) {
-        self.0.close_dropped();
+        self.0.close(None);
     }
 }
 
 impl Deref for Segment {
     type Target = Entity;
 
+    #[inline]
     fn deref(&self) -> &Entity {
-        &self.entity
+        &self.0
     }
 }
 
 impl Deref for Subsegment {
     type Target = Entity;
 
+    #[inline]
     fn deref(&self) -> &Entity {
         &self.0
     }
@@ -277,7 +207,7 @@ impl Deref for Subsegment {
 
 impl fmt::Debug for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Segment").field(&self.entity).finish()
+        f.debug_tuple("Segment").field(&self.0).finish()
     }
 }
 

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
-use std::time::SystemTime;
 
-use crate::clock::since_epoch;
 use crate::text::ascii;
 
 /// Identifies one trace across every service it touches.
@@ -32,9 +30,10 @@ impl TraceId {
 
     pub(crate) const MIN: Self = Self(1);
 
-    /// A fresh one of the current second.
-    pub(crate) fn fresh(now: SystemTime, high: u64, low: u64) -> Self {
-        let epoch = since_epoch(now) / 1_000_000_000;
+    /// A fresh one of the current second, given in nanoseconds since the Unix
+    /// epoch.
+    pub(crate) fn fresh(now: i64, high: u64, low: u64) -> Self {
+        let epoch = now / 1_000_000_000;
         let random = u128::from(high) << 64 | u128::from(low);
         // All zero in one of 2^128 draws at the epoch itself.
         Self::from_parts(epoch as u32, random).unwrap_or(Self::MIN)

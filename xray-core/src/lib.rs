@@ -124,6 +124,7 @@ mod record;
 mod scrub;
 mod secrets;
 mod sql;
+mod unsampled;
 mod url;
 
 // what becomes of it

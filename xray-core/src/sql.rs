@@ -117,7 +117,7 @@ impl<'a> Sql<'a> {
     /// A segment has no place for it.
     pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
         if record.node(node).is_segment {
-            record.left_out += 1;
+            record.leave_out(1);
             return;
         }
         for (name, text) in &self.0 {

@@ -36,7 +36,7 @@ fn children_of_a_facade_are_independent_subsegments() {
     let recorder = TestRecorder::new("lambda");
     let header = TraceHeader::parse(HEADER);
     let facade = recorder.begin_facade(&header);
-    assert!(facade.is_recorded() && facade.is_sampled());
+    assert!(!facade.is_recorded() && facade.is_sampled());
     assert_eq!(facade.header().to_text().to_string(), HEADER);
     assert_eq!(recorder.open_entities(), 0);
     // Nothing can be written to it.
@@ -131,6 +131,64 @@ fn nothing_is_recorded_below_suppressed() {
     assert!(!text.contains("hidden"), "{text}");
     assert_eq!(recorder.entities().unsampled, 4);
     balance(&recorder);
+}
+
+/// L1: a facade, too.
+#[test]
+fn a_facade_below_suppressed_records_nothing() {
+    let (recorder, capture) = Recorder::capture("lambda");
+    let header = TraceHeader::parse(HEADER);
+    let outside = recorder.begin_facade(&header);
+    ready(outside.run_async(|| {
+        suppressed(async {
+            let facade = recorder.begin_facade(&header);
+            let child = facade.begin_subsegment("hidden");
+            assert!(!child.is_recorded() && !child.is_sampled());
+            assert_eq!(child.header().sampled(), Sampled::No);
+            assert_eq!(child.header().root(), current().trace_id());
+            let _entered = facade.enter();
+            assert!(!recorder.begin_segment("hidden").is_recorded());
+            assert!(
+                !recorder
+                    .begin_facade(&header)
+                    .begin_subsegment("c")
+                    .is_recorded()
+            );
+        })
+    }));
+    drop(outside);
+    assert_eq!(capture.json().len(), 0);
+    assert_eq!(recorder.entities().unsampled, 5);
+    balance(&recorder);
+}
+
+/// L10: the trace that calls are told of was made up, and is no trace of ours.
+#[test]
+fn below_suppressed_no_trace_is_still_none() {
+    let recorder = Recorder::capture("shop").0;
+    ready(suppressed(async {
+        let here = current();
+        let header = here.header();
+        assert!(header.root().is_some() && header.parent().is_some());
+        assert_eq!(here.header(), header, "the same for each call");
+        let segment = recorder.begin_segment("hidden");
+        let child = segment.begin_subsegment("hidden");
+        assert_eq!(child.header().root(), header.root());
+        let within = ready(suppressed(async { current() }));
+        assert_eq!(within.header(), header);
+        for entity in [&here, &segment, &child, &child.segment(), &within] {
+            assert_eq!((entity.trace_id(), entity.id()), (None, None));
+            assert_eq!(&*entity.log_id(), "");
+            assert_eq!(format!("{entity:?}"), "Entity(no trace)");
+        }
+    }));
+    // Where there is one, it is told.
+    let segment = recorder.begin_segment("shop");
+    ready(segment.run_async(|| {
+        suppressed(async {
+            assert_eq!(current().log_id(), segment.log_id());
+        })
+    }));
 }
 
 #[test]

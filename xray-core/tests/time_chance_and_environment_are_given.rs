@@ -210,6 +210,56 @@ fn the_environment_is_asked_and_beats_the_code() {
     assert!(matches!(nameless, Err(ConfigError::EmptyName)));
 }
 
+/// L20: of the name that is the recorder's own, by code; others stand for
+/// themselves.
+#[test]
+fn the_operators_name_beats_the_recorders_own() {
+    for (variable, renamed) in [("operator", "operator"), ("", "shop")] {
+        let capture = Capture::new(65_474);
+        let recorder = Recorder::builder("shop")
+            .emitter(capture.clone())
+            .sampler(xray_core::Always)
+            .environment(move |name| (name == "AWS_XRAY_TRACING_NAME").then(|| variable.to_owned()))
+            .build()
+            .unwrap();
+        for name in ["shop", "nightly job", recorder.name()] {
+            let segment = recorder.begin_segment(name);
+            segment.in_subsegment("shop", |_| ());
+            segment.close();
+        }
+        let documents = capture.documents();
+        let names = documents.iter().map(|document| document.name.as_str());
+        let names: Vec<_> = names.collect();
+        assert_eq!(names, [renamed, "nightly job", recorder.name()]);
+        let inner = documents.iter().flat_map(|document| &document.subsegments);
+        assert!(inner.into_iter().all(|part| part.name == "shop"));
+        balance(&recorder);
+    }
+}
+
+/// Sees the name that the segment gets.
+#[derive(Debug)]
+struct Sees;
+
+impl xray_core::Sampler for Sees {
+    fn decide(&self, request: &xray_core::SamplingRequest<'_>) -> xray_core::Decision {
+        assert_eq!(request.service, "operator");
+        xray_core::Decision::sampled()
+    }
+}
+
+#[test]
+fn a_sampler_sees_the_operators_name() {
+    let recorder = Recorder::builder("shop")
+        .emitter(Capture::new(65_474))
+        .sampler(Sees)
+        .environment(|name| (name == "AWS_XRAY_TRACING_NAME").then(|| "operator".to_owned()))
+        .build()
+        .unwrap();
+    assert!(recorder.begin_segment("shop").is_sampled());
+    assert_eq!(recorder.events().callback_panics, 0);
+}
+
 #[test]
 fn an_impossible_limit_is_refused() {
     for (limit, fine) in [

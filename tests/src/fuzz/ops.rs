@@ -113,6 +113,8 @@ enum Of {
     Node(usize),
     /// A facade of that trace.
     Facade(usize),
+    /// Beyond the limit, as is everything below.
+    Beyond,
     /// Not recorded.
     Nothing,
 }
@@ -248,7 +250,7 @@ impl<'a> World<'a> {
         let (trace, top) = match of {
             Of::Node(node) => (Some(self.nodes[node].trace), Some(self.nodes[node].top)),
             Of::Facade(trace) => (Some(trace), None),
-            Of::Nothing => (None, None),
+            Of::Beyond | Of::Nothing => (None, None),
         };
         let of = match trace {
             Some(trace) if self.open_in(trace) < self.limit => {
@@ -256,7 +258,11 @@ impl<'a> World<'a> {
             }
             Some(_) => {
                 self.beyond += 1;
-                Of::Nothing
+                Of::Beyond
+            }
+            None if matches!(of, Of::Beyond) => {
+                self.beyond += 1;
+                Of::Beyond
             }
             None => {
                 self.unsampled += 1;
@@ -328,7 +334,7 @@ impl<'a> World<'a> {
         let entity = handle.entity().clone();
         let node = match handle.of {
             Of::Node(node) => Some(node),
-            Of::Facade(_) | Of::Nothing => None,
+            Of::Facade(_) | Of::Beyond | Of::Nothing => None,
         };
         if other & 1 == 0 {
             self.clones.push((entity, node));

@@ -205,7 +205,7 @@ impl Record {
         u64::from(self.left_out)
     }
 
-    fn leave_out(&mut self, values: u32) {
+    pub(crate) fn leave_out(&mut self, values: u32) {
         self.left_out = self.left_out.saturating_add(values);
     }
 

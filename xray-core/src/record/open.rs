@@ -1,5 +1,7 @@
 //! The entities of a trace that are open.
 
+use std::time::SystemTime;
+
 use super::value::Tallied;
 use super::{NodeIndex, Seen};
 use crate::SegmentId;
@@ -35,6 +37,18 @@ impl Key {
     pub(crate) fn top(self) -> Self {
         Self::outermost(self.top_slot, self.top_id)
     }
+
+    pub(crate) fn is_facade(self) -> bool {
+        self.slot == u32::MAX
+    }
+}
+
+/// What keeps an entity open beyond its close.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    pub(super) count: u32,
+    /// The owner closed it, as of an end if one was given.
+    pub(super) close_at_release: Option<Option<SystemTime>>,
 }
 
 /// A place of an open entity.
@@ -43,9 +57,7 @@ pub(super) struct Slot {
     /// None where the place is free.
     pub(super) id: Option<SegmentId>,
     pub(super) node: NodeIndex,
-    /// How many keep it open beyond its close.
-    pub(super) holds: u32,
-    pub(super) close_at_release: bool,
+    pub(super) holds: Holds,
     /// The parent's place, if it had one.
     parent: u32,
     notes: Option<Box<Notes>>,
@@ -111,8 +123,7 @@ impl Open {
         let entry = Slot {
             id: Some(id),
             node,
-            holds: 0,
-            close_at_release: false,
+            holds: Holds::default(),
             parent: parent.map_or(u32::MAX, |parent| parent.slot),
             notes: None,
         };

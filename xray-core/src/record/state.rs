@@ -1,6 +1,6 @@
 //! What a trace holds, and what of it leaves when.
 
-use super::open::{Key, Open};
+use super::open::{Holds, Key, Open};
 use super::split::{Leaving, Taken};
 use super::{NodeIndex, Record};
 use crate::emit::deferred::Shown;
@@ -14,6 +14,10 @@ pub(super) struct State {
     pub(super) open: Open,
     pub(super) ids: IdSequence,
     pub(super) root: RootState,
+    /// The segment, until its owner and all holds let go of it, though it may
+    /// have been given up.
+    pub(super) root_key: Option<Key>,
+    root_holds: Holds,
     /// Where the trace is listed while something of it is open.
     pub(super) place: Option<Place>,
     /// Entities for which there was no room until the verdict, which tells how to
@@ -43,6 +47,8 @@ impl State {
             open: Open::default(),
             ids,
             root,
+            root_key: None,
+            root_holds: Holds::default(),
             place: None,
             undecided: 0,
             shown: Shown::default(),
@@ -50,6 +56,14 @@ impl State {
     }
 
     #[inline]
+    /// What holds the segment, or an entity that is open.
+    pub(super) fn holds(&mut self, key: Key) -> Option<&mut Holds> {
+        if self.root_key == Some(key) {
+            return Some(&mut self.root_holds);
+        }
+        self.open.find_mut(key).map(|slot| &mut slot.holds)
+    }
+
     pub(super) fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
         if let Some(node) = self.open.find(key).map(|slot| slot.node) {
             write(&mut self.record, node);

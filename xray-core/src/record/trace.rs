@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::cause::Cause;
 use super::open::{Key, Slot};
@@ -19,14 +19,13 @@ use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
 use crate::emit::{Piece, PieceHead};
 use crate::encode::valid;
-use crate::entity::Class;
 use crate::entropy::IdSequence;
 use crate::header::Carried;
 use crate::ledger::Loss;
 use crate::limits;
 use crate::process;
 use crate::recorder::Core;
-use crate::sampling::{Decision, Elapsed, Outcome};
+use crate::sampling::{Decision, Elapsed, Marks, Outcome};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{SegmentId, TraceId};
 
@@ -37,7 +36,17 @@ pub(crate) struct Trace {
     pub(crate) decision: Decision,
     pub(crate) carried: Option<Arc<Carried>>,
     pub(crate) anchor: Anchor,
+    /// None of a facade, of which no sampler hears.
+    root: Option<Root>,
     state: Mutex<State>,
+}
+
+/// The segment, as its sampler is to hear of it.
+#[derive(Debug)]
+struct Root {
+    id: SegmentId,
+    start: i64,
+    marks: Marks,
 }
 
 /// What a new trace starts from.
@@ -58,17 +67,23 @@ impl Trace {
         parent_id: Option<SegmentId>,
         start_time: Option<SystemTime>,
     ) -> (Arc<Self>, Key) {
-        let begun = start_time.map_or(start.anchor.tick, |time| start.anchor.tick_of(time));
+        let begun = start.anchor.start(start_time);
         let mut state = Self::state(&start, RootState::Open);
         let id = state.ids.next();
+        let root = Root {
+            id,
+            start: begun,
+            marks: Marks::default(),
+        };
         let node = state.record.begin(id, None, parent_id, name, begun);
         state.record.node_mut(node).is_segment = true;
         let key = state.open.occupy(id, node, None, None);
+        state.root_key = Some(key);
         let core = start.core.clone();
         core.common.ledger.begin_entity();
         let trace = core.live.insert(|place| {
             state.place = Some(place);
-            let trace = Self::new(start, state);
+            let trace = Self::new(start, state, Some(root));
             (Arc::downgrade(&trace), trace)
         });
         (trace, key)
@@ -77,7 +92,7 @@ impl Trace {
     /// A trace whose root is somebody else's segment.
     pub(crate) fn with_facade(start: Start, id: SegmentId) -> (Arc<Self>, Key) {
         let state = Self::state(&start, RootState::Sent);
-        (Self::new(start, state), Key::facade(id))
+        (Self::new(start, state, None), Key::facade(id))
     }
 
     fn state(start: &Start, root: RootState) -> State {
@@ -85,13 +100,14 @@ impl Trace {
         State::new(record, root, IdSequence(start.seed))
     }
 
-    fn new(start: Start, state: State) -> Arc<Self> {
+    fn new(start: Start, state: State, root: Option<Root>) -> Arc<Self> {
         Arc::new(Self {
             core: start.core,
             trace_id: start.trace_id,
             decision: start.decision,
             carried: start.carried,
             anchor: start.anchor,
+            root,
             state: Mutex::new(state),
         })
     }
@@ -119,15 +135,14 @@ impl Trace {
         }
     }
 
-    /// Registers a child. A parent that is closed keeps its child by id. `None`
-    /// when too many are open, or the trace was given up: such a child is
-    /// dropped, and what it calls gets its parent's header.
+    /// Registers a child. A parent that is closed keeps its child by id.
+    /// Refused, and counted so, when too many are open or the trace was given up.
     pub(crate) fn begin(
         self: &Arc<Self>,
         parent: Key,
         name: &str,
         start: Option<SystemTime>,
-    ) -> Option<Key> {
+    ) -> Result<Key, Loss> {
         let start = self.tick(start);
         let ledger = &self.core.common.ledger;
         let mut state = self.lock();
@@ -140,9 +155,8 @@ impl Trace {
         };
         if let Some(reason) = refused {
             drop(state);
-            ledger.begin_entity();
-            ledger.drop_entities(reason, 1);
-            return None;
+            self.refuse(reason);
+            return Err(reason);
         }
         let id = state.ids.next();
         let parent_node = state.open.find(parent).map(|slot| slot.node);
@@ -157,7 +171,20 @@ impl Trace {
         if is_only_one {
             self.list();
         }
-        Some(key)
+        Ok(key)
+    }
+
+    /// Counts a child that is not recorded.
+    pub(crate) fn refuse(&self, reason: Loss) {
+        let ledger = &self.core.common.ledger;
+        ledger.begin_entity();
+        ledger.drop_entities(reason, 1);
+    }
+
+    /// What the sampler is to hear of `key`, if that is the segment.
+    pub(crate) fn marks(&self, key: Key) -> Option<&Marks> {
+        let root = self.root.as_ref().filter(|root| root.id == key.id)?;
+        Some(&root.marks)
     }
 
     /// Writes to an entity, if it is open. Nothing of a user's may be called in
@@ -238,66 +265,79 @@ impl Trace {
     /// Keeps the segment that `key` belongs to open beyond its close, until as
     /// many releases.
     pub(crate) fn hold(&self, key: Key) {
-        if let Some(slot) = self.lock().open.find_mut(key.top()) {
-            slot.holds += 1;
+        if let Some(holds) = self.lock().holds(key.top()) {
+            holds.count += 1;
         }
     }
 
     pub(crate) fn release(&self, key: Key) {
         let mut state = self.lock();
-        let Some(slot) = state.open.find_mut(key.top()) else {
+        let Some(holds) = state.holds(key.top()) else {
             return;
         };
-        slot.holds -= 1;
-        if slot.holds == 0 && slot.close_at_release {
+        holds.count -= 1;
+        if holds.count == 0
+            && let Some(end) = holds.close_at_release.take()
+        {
             drop(state);
-            self.close(key.top(), None);
+            self.close(key.top(), end);
         }
     }
 
     /// Closes an entity; once closed nothing changes it any more.
     pub(crate) fn close(&self, key: Key, end: Option<SystemTime>) {
-        let end = self.tick(end);
+        let tick = self.tick(end);
         let mut state = self.lock();
-        let Some(slot) = state.open.find_mut(key) else {
-            return;
-        };
-        if slot.holds > 0 {
-            slot.close_at_release = true;
+        if let Some(holds) = state.holds(key)
+            && holds.count > 0
+        {
+            holds.close_at_release = Some(end);
             return;
         }
-        let node = slot.node;
-        state.vacate(key, node, end);
+        let node = state.open.find(key).map(|slot| slot.node);
+        if let Some(node) = node {
+            state.vacate(key, node, tick);
+        }
         if state.open.count() == 0
             && let Some(place) = state.place.take()
         {
             self.core.live.remove(place);
         }
-        if state.record.node(node).is_segment {
-            self.close_root(state, node);
-        } else if let Some(leaving) = state.due(node, self.decision.sampled) {
+        if state.root_key == Some(key) {
+            state.root_key = None;
+            self.close_root(state, tick);
+        } else if let Some(leaving) = node.and_then(|node| state.due(node, self.decision.sampled)) {
             let piece = self.take(&mut state, leaving);
             drop(state);
             self.send(piece);
         }
     }
 
-    fn close_root(&self, mut state: MutexGuard<'_, State>, node: NodeIndex) {
-        let outcome = self.outcome(&state, node);
-        state.root = RootState::Deciding;
+    /// The root closed, though it may have been given up before.
+    fn close_root(&self, mut state: MutexGuard<'_, State>, end: i64) {
+        let Some(root) = &self.root else {
+            return;
+        };
+        let is_given_up = state.root == RootState::GivenUp;
+        if !is_given_up {
+            state.root = RootState::Deciding;
+        }
         drop(state);
+        let outcome = self.outcome(root, end);
         let sampler = &self.core.sampler;
         let ledger = &self.core.common.ledger;
-        let kept = outcome.decision.sampled || sampler.keep(&outcome, ledger);
-        let mut state = self.lock();
-        match state.root {
-            RootState::GivenUp => {}
-            _ if kept => state.root = RootState::Sent,
-            _ => state.root = RootState::Discarded,
+        if !is_given_up {
+            let kept = outcome.decision.sampled || sampler.keep(&outcome, ledger);
+            let mut state = self.lock();
+            match state.root {
+                RootState::GivenUp => {}
+                _ if kept => state.root = RootState::Sent,
+                _ => state.root = RootState::Discarded,
+            }
+            let piece = self.take(&mut state, Leaving::Everything);
+            drop(state);
+            self.send(piece);
         }
-        let piece = self.take(&mut state, Leaving::Everything);
-        drop(state);
-        self.send(piece);
         sampler.closed(&outcome, ledger);
     }
 
@@ -368,23 +408,14 @@ impl Trace {
         }
     }
 
-    fn outcome(&self, state: &State, node: NodeIndex) -> Outcome<'static> {
-        let record = &state.record;
-        let root = record.node(node);
-        let status = record
-            .values(node)
-            .filter(|value| value.field == Field::HttpStatus)
-            .last()
-            .and_then(|value| match value.stored {
-                Stored::Unsigned(status) => u16::try_from(status).ok(),
-                _ => None,
-            });
+    fn outcome(&self, root: &Root, end: i64) -> Outcome<'static> {
+        let (class, status) = root.marks.read();
         Outcome {
             trace_id: Some(self.trace_id),
             decision: self.decision.clone(),
-            class: Class::of_flags(root.flags),
+            class,
             status,
-            elapsed: Elapsed::Known(Duration::from_nanos(root.end.abs_diff(root.start))),
+            elapsed: Elapsed::between(root.start, end),
         }
     }
 
@@ -445,9 +476,11 @@ impl Trace {
     /// find nothing any more.
     pub(crate) fn give_up(&self) {
         let mut state = self.lock();
-        let entities = state.open.count() + state.record.closed().0 + state.undecided;
-        let nothing = State::new(Record::default(), RootState::GivenUp, IdSequence(0));
-        *state = nothing;
+        let undecided = std::mem::take(&mut state.undecided);
+        let entities = state.open.count() + state.record.closed().0 + undecided;
+        // Its owner still has the root, and its sampler hears of it.
+        (state.record, state.open, state.place) = Default::default();
+        state.root = RootState::GivenUp;
         drop(state);
         let ledger = &self.core.common.ledger;
         ledger.drop_entities(Loss::LimitOpen, entities as u64);

@@ -6,14 +6,16 @@ use std::time::SystemTime;
 
 use super::Core;
 use crate::TraceId;
+use crate::clock::since_epoch;
 use crate::context::suppression;
-use crate::entity::{Entity, Inner, Unsampled};
+use crate::entity::{Entity, Inner};
 use crate::entropy::IdSequence;
-use crate::handle::{Segment, UnsampledRoot};
+use crate::handle::Segment;
 use crate::header::{Sampled, TraceHeader};
 use crate::process;
 use crate::record::trace::{Start, Trace};
 use crate::sampling::{Decision, RequestFacts, SamplingRequest};
+use crate::unsampled::{Heard, Part, Silence, Unsampled, Work};
 
 /// A segment about to begin.
 #[must_use = "nothing begins before `begin`"]
@@ -75,27 +77,32 @@ impl<'a> SegmentBuilder<'a> {
         self
     }
 
-    /// Begins it.
+    /// Begins it: its start is the moment after the decision, unless it was
+    /// given.
     pub fn begin(self) -> Segment {
         let core = self.core.here(process::last_seen());
-        let now = core.clock.wall();
         let absent = TraceHeader::default();
         let header = self.header.unwrap_or(&absent);
         if core.disabled {
-            return core.passing(header, now);
+            // As if it were not there.
+            let decision = Decision::unsampled();
+            return core.unrecorded(header.clone(), Silence::Trace, decision, self.start);
         }
         let [random, words @ ..] = core.entropy.draw::<4>();
-        if let Some(entity) = suppression() {
-            let header = entity.header();
-            return core.unsampled(&header, now, words, Decision::unsampled(), true);
+        if let Some(around) = suppression() {
+            let header = unsampled(&around.header, words, || core.clock.wall());
+            return core.unrecorded(header, around.silence, Decision::unsampled(), self.start);
         }
+        let name = core.name_for(self.name);
+        let mut asked_at = None;
         let decision = match (self.decision, header.sampled()) {
             (Some(decision), _) => decision,
             (None, Sampled::Yes) => Decision::sampled(),
             (None, Sampled::No) => Decision::unsampled(),
             (None, _) => {
+                let now = *asked_at.insert(core.clock.wall());
                 let request = SamplingRequest {
-                    service: self.name,
+                    service: name,
                     service_type: core.common.origin.as_deref(),
                     trace_id: header.root(),
                     facts: self.facts,
@@ -106,24 +113,40 @@ impl<'a> SegmentBuilder<'a> {
             }
         };
         if !(decision.record || decision.sampled) {
-            return core.unsampled(header, now, words, decision, false);
+            let now = || asked_at.unwrap_or_else(|| core.clock.wall());
+            let header = unsampled(header, words, now);
+            return core.unrecorded(header, Silence::Trace, decision, self.start);
         }
         let [high, low, seed] = core.entropy.unique(words);
         // That looked at the process id.
         let core = core.here(process::last_seen());
+        // One moment on both scales, whatever time the sampler took.
+        let anchor = core.clock.now();
+        let fresh = || TraceId::fresh(anchor.wall, high, low);
         let start = Start {
             core: core.clone(),
-            trace_id: header
-                .root()
-                .unwrap_or_else(|| TraceId::fresh(now, high, low)),
+            trace_id: header.root().unwrap_or_else(fresh),
             decision,
             carried: header.carried(),
-            anchor: core.clock.anchor(now),
+            anchor,
             seed,
         };
-        let (trace, key) = Trace::with_segment(start, self.name, header.parent(), self.start);
-        Segment::recorded(trace, key)
+        let (trace, key) = Trace::with_segment(start, name, header.parent(), self.start);
+        Segment::new(Inner::Recorded(trace, key))
     }
+}
+
+/// What a segment tells of which nothing is recorded: the caller's trace or a
+/// fresh one, and that it is not sampled.
+fn unsampled(
+    header: &TraceHeader,
+    [high, low, seed]: [u64; 3],
+    now: impl FnOnce() -> SystemTime,
+) -> TraceHeader {
+    let fresh = || TraceId::fresh(since_epoch(now()), high, low);
+    let trace_id = header.root().unwrap_or_else(fresh);
+    let id = IdSequence(seed).next();
+    TraceHeader::from_carried(trace_id, Some(id), Sampled::No, header.carried())
 }
 
 impl fmt::Debug for SegmentBuilder<'_> {
@@ -137,25 +160,11 @@ impl fmt::Debug for SegmentBuilder<'_> {
 }
 
 impl Core {
-    /// A segment that somebody else sends, if there is one to be below.
-    pub(super) fn facade(self: &Arc<Self>, header: &TraceHeader) -> Segment {
-        let now = self.clock.wall();
-        match (header.root(), header.parent(), header.sampled()) {
-            (Some(trace_id), Some(parent), Sampled::Yes) if !self.disabled => {
-                let [seed] = self.entropy.draw_unique();
-                let core = self.here(process::last_seen());
-                let start = Start {
-                    core: core.clone(),
-                    trace_id,
-                    decision: Decision::sampled(),
-                    carried: header.carried(),
-                    anchor: core.clock.anchor(now),
-                    seed,
-                };
-                let (trace, key) = Trace::with_facade(start, parent);
-                Segment::recorded(trace, key)
-            }
-            _ => self.passing(header, now),
+    /// The name a segment gets: of the recorder's own, the operator's holds.
+    fn name_for<'a>(&'a self, name: &'a str) -> &'a str {
+        match &self.replaced_name {
+            Some(replaced) if replaced == name => &self.name,
+            _ => name,
         }
     }
 
@@ -167,50 +176,77 @@ impl Core {
             Some(_) => header.clone().with_sampled(Sampled::No),
             None => {
                 let [high, low, seed] = self.entropy.draw();
-                let trace_id = TraceId::fresh(self.clock.wall(), high, low);
+                let trace_id = TraceId::fresh(self.clock.now().wall, high, low);
                 let id = IdSequence(seed).next();
                 TraceHeader::from_carried(trace_id, Some(id), Sampled::No, header.carried())
             }
         };
-        Entity(Inner::Unsampled(Unsampled {
+        Entity(Inner::Unsampled(Unsampled::Unheard(Work {
             core: None,
             header,
-            suppressed: true,
-        }))
+            silence: Silence::Below,
+        })))
     }
 
-    /// A segment of which nothing is recorded; whoever is called is told so.
-    fn unsampled(
-        self: &Arc<Self>,
-        header: &TraceHeader,
-        now: SystemTime,
-        [high, low, seed]: [u64; 3],
-        decision: Decision,
-        suppressed: bool,
-    ) -> Segment {
-        self.common.ledger.begin_unsampled();
-        let trace_id = header
-            .root()
-            .unwrap_or_else(|| TraceId::fresh(now, high, low));
-        let id = IdSequence(seed).next();
-        let header = TraceHeader::from_carried(trace_id, Some(id), Sampled::No, header.carried());
-        let entity = Unsampled {
-            core: Some(self.clone()),
-            header,
-            suppressed,
+    /// A facade for the upstream segment that the header names, if it names one.
+    pub(super) fn facade(self: &Arc<Self>, header: &TraceHeader) -> Segment {
+        let core = self.here(process::last_seen());
+        if core.disabled {
+            return core.facade_unsampled(header, Silence::Trace);
+        }
+        if let Some(around) = suppression() {
+            return core.facade_unsampled(&around.header, around.silence);
+        }
+        let (Some(trace_id), Some(parent), Sampled::Yes) =
+            (header.root(), header.parent(), header.sampled())
+        else {
+            return core.facade_unsampled(header, Silence::Trace);
         };
-        Segment::unsampled(entity, UnsampledRoot::new(decision, now))
+        let [seed] = core.entropy.draw_unique();
+        let core = core.here(process::last_seen());
+        let start = Start {
+            core: core.clone(),
+            trace_id,
+            decision: Decision::sampled(),
+            carried: header.carried(),
+            anchor: core.clock.now(),
+            seed,
+        };
+        let (trace, key) = Trace::with_facade(start, parent);
+        Segment::new(Inner::Recorded(trace, key))
     }
 
-    /// A segment of which nothing is recorded, as if it were not there: the
-    /// caller's header goes on as it came.
-    fn passing(self: &Arc<Self>, header: &TraceHeader, now: SystemTime) -> Segment {
+    /// Somebody else's segment, below which nothing is recorded. The header goes
+    /// on as it is.
+    fn facade_unsampled(self: &Arc<Self>, header: &TraceHeader, silence: Silence) -> Segment {
         self.common.ledger.begin_unsampled();
-        let entity = Unsampled {
+        let work = Work {
             core: Some(self.clone()),
             header: header.clone(),
-            suppressed: false,
+            silence,
         };
-        Segment::unsampled(entity, UnsampledRoot::new(Decision::unsampled(), now))
+        Segment::new(Inner::Unsampled(Unsampled::Unheard(work)))
+    }
+
+    /// A segment of which nothing is recorded. Its header goes on as it is.
+    fn unrecorded(
+        self: &Arc<Self>,
+        header: TraceHeader,
+        silence: Silence,
+        decision: Decision,
+        start: Option<SystemTime>,
+    ) -> Segment {
+        self.common.ledger.begin_unsampled();
+        let work = Work {
+            core: Some(self.clone()),
+            header,
+            silence,
+        };
+        let unsampled = if self.sampler.listens() {
+            Unsampled::Heard(Heard::begin(self, work, decision, start), Part::Root)
+        } else {
+            Unsampled::Unheard(work)
+        };
+        Segment::new(Inner::Unsampled(unsampled))
     }
 }

@@ -20,10 +20,13 @@ use crate::live::Live;
 use crate::process;
 use crate::record::Spare;
 use crate::sampling::Guarded;
+use crate::unsampled::Pool;
 
 /// What every trace of a recorder needs.
 pub(crate) struct Core {
     pub(crate) name: String,
+    /// The name that code gave, where the operator gave another.
+    pub(crate) replaced_name: Option<String>,
     /// Off by the operator: nothing is recorded, headers are passed on.
     pub(crate) disabled: bool,
     pub(crate) clock: Clock,
@@ -32,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) way: Way,
     pub(crate) emitter: Arc<dyn Emitter>,
     pub(crate) live: Live,
+    pub(crate) unsampled: Pool,
     pub(crate) limits: OpenLimits,
     pub(crate) common: Arc<Common>,
     pub(crate) warnings: Vec<ConfigError>,
@@ -86,7 +90,7 @@ impl Common {
 impl Core {
     /// What stands for this one in `process`. This one, where it could not be
     /// replaced.
-    pub(super) fn here(self: &Arc<Self>, process: u32) -> &Arc<Self> {
+    pub(crate) fn here(self: &Arc<Self>, process: u32) -> &Arc<Self> {
         let mut core = self;
         while core.process != process {
             match core.heir(process) {
@@ -116,6 +120,7 @@ impl Core {
         let emitter = self.way.start(&watched);
         let core = Arc::new(Self {
             name: self.name.clone(),
+            replaced_name: self.replaced_name.clone(),
             disabled: self.disabled,
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -123,6 +128,7 @@ impl Core {
             way: self.way.clone(),
             emitter: emitter.unwrap_or_else(|_| Arc::new(Stranded)),
             live: Live::new(self.limits.open_traces),
+            unsampled: Pool::default(),
             limits: self.limits,
             common: Arc::new(self.common.anew()),
             warnings: Vec::new(), // the first one's are asked for
@@ -197,7 +203,7 @@ impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder")
             .field("name", &self.name)
-            .field("sampler", &self.sampler.0)
+            .field("sampler", &self.sampler.sampler)
             .field("emitter", &self.emitter)
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@
 mod glob;
 mod json;
 mod matcher;
+mod outcome;
 mod pattern;
 mod reservoir;
 mod rules;
@@ -14,14 +15,15 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::TraceId;
-use crate::clock::Clock;
-use crate::entity::Class;
+use crate::guard::guarded;
 use crate::ledger::Ledger;
 
 pub use json::SamplingRulesError;
+pub use outcome::Outcome;
+pub(crate) use outcome::{Elapsed, Marks};
 pub use pattern::Pattern;
 pub use rules::{LocalRules, Rule};
 
@@ -141,40 +143,6 @@ impl fmt::Debug for SamplingRequest<'_> {
     }
 }
 
-/// How a root ended, as told to its sampler.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Outcome<'a> {
-    /// The trace; none where the SDK is switched off and no caller began one.
-    pub trace_id: Option<TraceId>,
-    /// The decision it ran under.
-    pub decision: Decision,
-    /// Whether it failed, and whose fault it was.
-    pub class: Class,
-    /// HTTP status of the response, if one was recorded.
-    pub status: Option<u16>,
-    pub(crate) elapsed: Elapsed<'a>,
-}
-
-/// The time a root took, looked up only when asked for.
-#[derive(Debug)]
-pub(crate) enum Elapsed<'a> {
-    Known(Duration),
-    Since(SystemTime, &'a Clock),
-}
-
-impl Outcome<'_> {
-    /// From begin to close.
-    pub fn duration(&self) -> Duration {
-        match self.elapsed {
-            Elapsed::Known(duration) => duration,
-            Elapsed::Since(start, clock) => {
-                clock.wall().duration_since(start).unwrap_or(Duration::ZERO)
-            }
-        }
-    }
-}
-
 /// Decides which traces are recorded and sent.
 ///
 /// Called on the request's thread: answer in nanoseconds and do not block. A
@@ -208,10 +176,21 @@ pub trait Sampler: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Hears of every root that closed, unsampled ones too. Does nothing by
-    /// default.
+    /// Hears once of each root that closed, with the same outcome whether it was
+    /// sampled, recorded or neither, however its header or the code decided, and
+    /// though it was given up as `limit_open` meanwhile. A root closes when its
+    /// owner closed it and all [holds](crate::Entity::hold) are gone. A facade
+    /// ([`Recorder::begin_facade`](crate::Recorder::begin_facade)) is the segment
+    /// of another process, which closes there. Does nothing by default.
     fn closed(&self, outcome: &Outcome<'_>) {
         let _ = outcome;
+    }
+
+    /// Whether [`closed`](Self::closed) is called at all, asked once for each
+    /// recorder. True by default; say no where it does nothing, which saves the
+    /// call and its outcome.
+    fn listens(&self) -> bool {
+        true
     }
 }
 
@@ -227,6 +206,10 @@ impl Sampler for Always {
     fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
         Decision::sampled()
     }
+
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 /// Samples nothing.
@@ -240,6 +223,10 @@ pub struct Never;
 impl Sampler for Never {
     fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
         Decision::unsampled()
+    }
+
+    fn listens(&self) -> bool {
+        false
     }
 }
 
@@ -269,24 +256,43 @@ impl Sampler for Ratio {
             Decision::unsampled()
         }
     }
+
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 /// The sampler of a recorder, whose panics harm nobody.
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded(pub(crate) Arc<dyn Sampler>);
+pub(crate) struct Guarded {
+    pub(crate) sampler: Arc<dyn Sampler>,
+    listens: bool,
+}
 
 impl Guarded {
+    pub(crate) fn new(sampler: Arc<dyn Sampler>) -> Self {
+        let listens = guarded(|| sampler.listens()).unwrap_or(true);
+        Self { sampler, listens }
+    }
+
     pub(crate) fn decide(&self, request: &SamplingRequest<'_>, ledger: &Ledger) -> Decision {
         ledger
-            .guard(|| self.0.decide(request))
+            .guard(|| self.sampler.decide(request))
             .unwrap_or(Decision::unsampled())
     }
 
     pub(crate) fn keep(&self, outcome: &Outcome<'_>, ledger: &Ledger) -> bool {
-        ledger.guard(|| self.0.keep(outcome)).unwrap_or(false)
+        ledger.guard(|| self.sampler.keep(outcome)).unwrap_or(false)
+    }
+
+    /// Whether it wants to hear of what closed.
+    pub(crate) fn listens(&self) -> bool {
+        self.listens
     }
 
     pub(crate) fn closed(&self, outcome: &Outcome<'_>, ledger: &Ledger) {
-        ledger.guard(|| self.0.closed(outcome));
+        if self.listens {
+            ledger.guard(|| self.sampler.closed(outcome));
+        }
     }
 }

@@ -10,14 +10,17 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// ask.
 ///
 /// A question from a second that is already over is refused: whoever read the
-/// clock just before it turned may not open that second again. A clock set back
-/// by more than [`SET_BACK`] seconds is followed, and the second it shows first
-/// counts as used up, so that stepping back gives nothing away and costs at
-/// most those seconds and one more.
+/// clock just before it turned, or was stopped for long, may not open a second
+/// again. A clock set back by more than [`SET_BACK`] seconds is followed once it
+/// moves on there: when a question of a later second follows, and none of now
+/// has come between. So the second it shows first counts as used up, and
+/// stepping back costs at most [`SET_BACK`] seconds and one more.
 pub(super) struct Reservoir {
     target: u64,
     /// The latest second seen, and how many of it are used, in the low bits.
     state: AtomicU64,
+    /// The second of the first question from long ago since one of now, or 0.
+    behind: AtomicU64,
 }
 
 impl Reservoir {
@@ -26,6 +29,7 @@ impl Reservoir {
             // A quarter of a billion: nobody asks more often in a second.
             target: u64::from(target).min(USED_MASK),
             state: AtomicU64::new(0),
+            behind: AtomicU64::new(0),
         }
     }
 
@@ -39,12 +43,13 @@ impl Reservoir {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let (latest, used) = (state >> USED_BITS, state & USED_MASK);
-            let (taken, next) = if second > latest {
-                (true, second << USED_BITS | 1)
+            if second >= latest && self.behind.load(Ordering::Relaxed) != 0 {
+                self.behind.store(0, Ordering::Relaxed);
+            }
+            let next = if second > latest || second < latest && self.is_set_back(second, latest) {
+                second << USED_BITS | 1
             } else if second == latest && used < self.target {
-                (true, state + 1)
-            } else if second + SET_BACK < latest {
-                (false, second << USED_BITS | self.target)
+                state + 1
             } else {
                 return false;
             };
@@ -52,10 +57,21 @@ impl Reservoir {
                 self.state
                     .compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed);
             match exchanged {
-                Ok(_) => return taken,
+                Ok(_) => return true,
                 Err(found) => state = found,
             }
         }
+    }
+
+    /// Whether the clock moves on in a past from which a question came before.
+    #[cold]
+    fn is_set_back(&self, second: u64, latest: u64) -> bool {
+        let behind = self.behind.load(Ordering::Relaxed);
+        let is_long_ago = second + SET_BACK < latest;
+        if behind == 0 && is_long_ago {
+            self.behind.store(second, Ordering::Relaxed);
+        }
+        behind != 0 && second > behind && (is_long_ago || second == behind + 1)
     }
 }
 
@@ -168,6 +184,22 @@ mod tests {
             assert_eq!(taken(&reservoir, at(NOON - late), 5), 0, "{late}");
         }
         assert_eq!(taken(&reservoir, at(NOON), 5), 1);
+    }
+
+    /// Stopped between the clock and the reservoir: that is no clock set back.
+    #[test]
+    fn a_question_asked_long_ago_opens_no_second_again() {
+        let reservoir = Reservoir::new(1);
+        assert_eq!(taken(&reservoir, at(NOON), 2), 1);
+        for late in [10, 9, 3_600, 3_599] {
+            assert_eq!(taken(&reservoir, at(NOON - late), 5), 0, "{late}");
+            assert_eq!(taken(&reservoir, at(NOON), 5), 0, "{late}");
+        }
+        // One that is a little late comes in between.
+        assert_eq!(taken(&reservoir, at(NOON - 10), 1), 0);
+        assert_eq!(taken(&reservoir, at(NOON - 2), 1), 0);
+        assert_eq!(taken(&reservoir, at(NOON), 5), 0);
+        assert_eq!(taken(&reservoir, at(NOON + 1), 5), 1);
     }
 
     #[test]

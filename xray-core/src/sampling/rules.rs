@@ -134,6 +134,10 @@ impl Sampler for LocalRules {
             Decision::unsampled()
         }
     }
+
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 /// A rule of [`LocalRules`]: which requests it is for, and how many of them are
