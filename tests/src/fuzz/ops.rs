@@ -113,8 +113,8 @@ enum Of {
     Node(usize),
     /// A facade of that trace.
     Facade(usize),
-    /// Beyond the limit, as is everything below.
-    Beyond,
+    /// Beyond the limit of that trace, as is everything below.
+    Beyond(usize),
     /// Not recorded.
     Nothing,
 }
@@ -249,20 +249,17 @@ impl<'a> World<'a> {
         self.begun += 1;
         let (trace, top) = match of {
             Of::Node(node) => (Some(self.nodes[node].trace), Some(self.nodes[node].top)),
-            Of::Facade(trace) => (Some(trace), None),
-            Of::Beyond | Of::Nothing => (None, None),
+            Of::Facade(trace) | Of::Beyond(trace) => (Some(trace), None),
+            Of::Nothing => (None, None),
         };
+        let is_beyond = matches!(of, Of::Beyond(_));
         let of = match trace {
-            Some(trace) if self.open_in(trace) < self.limit => {
+            Some(trace) if !is_beyond && self.open_in(trace) < self.limit => {
                 self.node(&child, Some(id(&entity)), trace, top)
             }
-            Some(_) => {
+            Some(trace) => {
                 self.beyond += 1;
-                Of::Beyond
-            }
-            None if matches!(of, Of::Beyond) => {
-                self.beyond += 1;
-                Of::Beyond
+                Of::Beyond(trace)
             }
             None => {
                 self.unsampled += 1;
@@ -334,7 +331,7 @@ impl<'a> World<'a> {
         let entity = handle.entity().clone();
         let node = match handle.of {
             Of::Node(node) => Some(node),
-            Of::Facade(_) | Of::Beyond | Of::Nothing => None,
+            Of::Facade(_) | Of::Beyond(_) | Of::Nothing => None,
         };
         if other & 1 == 0 {
             self.clones.push((entity, node));
