@@ -34,7 +34,7 @@ use crate::unsampled::Pool;
 /// | variable | value | stands for |
 /// |---|---|---|
 /// | `AWS_XRAY_DAEMON_ADDRESS` | `host:port`, or `tcp:host:port udp:host:port` | [`daemon_address`](Self::daemon_address) |
-/// | `AWS_XRAY_TRACING_NAME` | any text | the name, also of each segment that is begun under the one set here |
+/// | `AWS_XRAY_TRACING_NAME` | any text | the name, and that of each segment that begins under the name set here |
 /// | `AWS_XRAY_CONTEXT_MISSING` | `LOG_ERROR`, `IGNORE_ERROR`, `RUNTIME_ERROR` | [`context_missing`](Self::context_missing) |
 /// | `AWS_XRAY_SDK_ENABLED` | `true`, `false` | [`enabled`](Self::enabled) |
 /// | `AWS_XRAY_SDK_DISABLED` | `true`, `false` | [`enabled(false)`](Self::enabled) |

@@ -82,6 +82,9 @@ impl Recorder {
     /// Begins the segment of a trace that starts here; short for
     /// `.segment(name).begin()`.
     ///
+    /// Under the recorder's own name the operator's `AWS_XRAY_TRACING_NAME`
+    /// replaces it; any other name stays.
+    ///
     /// Bind it to a name: `let _ = recorder.begin_segment(..)` closes it at once.
     /// The lint `let_underscore_drop` of rustc finds that, `unused_must_use` does
     /// not.
@@ -99,8 +102,8 @@ impl Recorder {
     /// sent, and what is begun below it leaves as independent subsegments, each
     /// at its close with what is closed below it.
     ///
-    /// Nothing is recorded unless the header holds Root, Parent and
-    /// `Sampled=1`. Otherwise it is passed on as it came: with Root alone
+    /// Nothing is recorded inside [`suppressed`](crate::suppressed), or unless the
+    /// header holds Root, Parent and `Sampled=1`. Otherwise it is passed on as it came: with Root alone
     /// (Lambda's PassThrough) whoever is called may decide.
     ///
     /// What is written to the facade itself is lost, and not counted: its
