@@ -151,7 +151,7 @@ impl Record {
 
     /// Writes a value, in place of the one of that name. Where `mark` is among
     /// those of the entity there may be one.
-    #[inline]
+    #[inline(always)] // what is written is known where it is called
     fn put(
         &mut self,
         node: NodeIndex,
@@ -184,7 +184,7 @@ impl Record {
 
     /// Adds a value of so many bytes, if the entity may have one more; if not it
     /// is counted.
-    #[inline]
+    #[inline(always)]
     fn add(
         &mut self,
         node: NodeIndex,
