@@ -621,7 +621,7 @@ fn a_slow_sampler_shifts_no_time() {
         for part in capture
             .documents()
             .iter()
-            .flat_map(|document| document.walk())
+            .flat_map(xray_core::document::Document::walk)
         {
             assert_eq!(part.start_time, Some(1_700_000_000.05), "{part:?}");
             assert_eq!(part.end_time, Some(1_700_000_001.05), "{part:?}");

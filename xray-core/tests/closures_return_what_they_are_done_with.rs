@@ -109,7 +109,7 @@ fn an_async_closure_that_fails_says_so() {
     // One that panics before there is a future.
     let panics = |_| -> std::future::Ready<()> { panic!("no more") };
     catch_unwind(AssertUnwindSafe(|| {
-        done(segment.in_subsegment_async("d", panics))
+        done(segment.in_subsegment_async("d", panics));
     }))
     .unwrap_err();
     segment.close();

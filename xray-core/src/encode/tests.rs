@@ -193,10 +193,7 @@ fn packed(mut piece: Piece, limit: usize, sent: usize, then: usize) -> Vec<Value
     let mut packer = Packer::default();
     let mut documents = Vec::new();
     packer.plan(&mut piece, limit);
-    loop {
-        let Some(packed) = packer.next(&piece) else {
-            break;
-        };
+    while let Some(packed) = packer.next(&piece) {
         let text = &packed.datagram[crate::limits::DATAGRAM_HEADER.len()..];
         documents.push(serde_json::from_slice(text).unwrap());
         packer.advance(&mut piece);

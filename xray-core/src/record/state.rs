@@ -55,7 +55,6 @@ impl State {
         }
     }
 
-    #[inline]
     /// What holds the segment, or an entity that is open.
     pub(super) fn holds(&mut self, key: Key) -> Option<&mut Holds> {
         if self.root_key == Some(key) {

@@ -90,6 +90,5 @@ fn large_pieces(count: usize) -> Vec<Piece> {
         let segment = recorder.begin_segment("shop");
         segment.metadata("m", "m".repeat(40_000));
     }
-    let pieces = std::mem::take(&mut *kept.0.lock().unwrap());
-    pieces
+    std::mem::take(&mut *kept.0.lock().unwrap())
 }
