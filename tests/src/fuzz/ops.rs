@@ -359,10 +359,10 @@ impl<'a> World<'a> {
     }
 
     fn flush(&mut self) {
+        assert!(self.recorder.flush(Duration::ZERO).wait().is_complete());
         for piece in self.pieces.take() {
             self.sent.append(&mut written(piece, 4_096));
         }
-        assert!(self.recorder.flush(Duration::ZERO).wait().is_complete());
         assert_eq!(self.recorder.documents().queued, 0);
     }
 
