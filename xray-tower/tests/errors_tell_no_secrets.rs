@@ -1,7 +1,7 @@
 //! reqwest's errors show the URL with its query and its user. Neither is
 //! recorded, by whatever way an error comes to be.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod common;
 
