@@ -44,7 +44,11 @@ impl Text {
         (self.end - self.start) as usize
     }
 
+    /// Nothing lies nowhere: the text around it may be gone.
     fn range(self) -> Range<usize> {
+        if self.start == self.end {
+            return 0..0;
+        }
         self.start as usize..self.end as usize
     }
 }

@@ -395,6 +395,21 @@ mod tests {
         assert_eq!(record.left_out, 0);
     }
 
+    /// The text before an empty one may go, and the empty one is still there.
+    #[test]
+    fn an_empty_text_outlives_the_text_before_it() {
+        let mut record = Record::default();
+        let node = begin(&mut record, "shop");
+        let child = begin(&mut record, "");
+        record.rename(node, "a");
+        assert_eq!(record.text(record.node(child).name), "");
+        record.rename(node, "");
+        record.annotate(child, "é", &"".into());
+        record.annotate(child, "é", &1.into());
+        assert_eq!(record.text(record.node(node).name), "");
+        assert_eq!(record.text(record.node(child).name), "");
+    }
+
     #[test]
     fn a_full_record_leaves_out_values_and_names() {
         let mut record = Record::default();
