@@ -98,24 +98,29 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
+    /// A later request replaces an earlier one, of which nothing is left.
     pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
-        let mut put = |field, text: &str| {
-            record.push_text(node, field, text, limits::STRING_BYTES);
+        let mut put = |field, text: Option<&str>| match text {
+            Some(text) => record.push_text(node, field, text, limits::STRING_BYTES),
+            None => record.withdraw(node, field),
         };
-        put(Field::HttpMethod, self.method);
+        put(Field::HttpMethod, Some(self.method));
         let (origin, path) = without_secrets(self.url);
         if origin.is_empty() {
-            put(Field::HttpUrl, path);
+            put(Field::HttpUrl, Some(path));
         } else {
-            put(Field::HttpUrl, &format!("{origin}{path}"));
+            put(Field::HttpUrl, Some(&format!("{origin}{path}")));
         }
-        if let Some(user_agent) = self.user_agent {
-            put(Field::HttpUserAgent, user_agent);
-        }
-        if let Some(client_ip) = self.client_ip {
-            put(Field::HttpClientIp, &client_ip.to_string());
-            // Said in either case, as a later request replaces an earlier one.
-            record.push(node, Field::HttpForwarded, Stored::Boolean(self.forwarded));
+        put(Field::HttpUserAgent, self.user_agent);
+        match self.client_ip {
+            Some(client_ip) => {
+                put(Field::HttpClientIp, Some(&client_ip.to_string()));
+                record.push(node, Field::HttpForwarded, Stored::Boolean(self.forwarded));
+            }
+            None => {
+                put(Field::HttpClientIp, None);
+                record.withdraw(node, Field::HttpForwarded);
+            }
         }
     }
 }
@@ -219,6 +224,21 @@ mod tests {
             let found = address(text).map(|address| address.to_string());
             assert_eq!(found.as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_later_request_replaces_all_of_an_earlier_one() {
+        let (recorder, capture) = crate::Recorder::capture("shop");
+        let segment = recorder.begin_segment("shop");
+        let first = HttpRequest::new("GET", "https://shop.example/a");
+        segment.http_request(&first.user_agent("curl/8").forwarded_for("203.0.113.9"));
+        segment.http_request(&HttpRequest::new("POST", "https://shop.example/b"));
+        segment.close();
+        let json = serde_json::to_value(&capture.documents()[0].http).unwrap();
+        let expected = serde_json::json!({
+            "request": { "method": "POST", "url": "https://shop.example/b" }
+        });
+        assert_eq!(json, expected);
     }
 
     #[test]
