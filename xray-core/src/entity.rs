@@ -353,12 +353,8 @@ impl Entity {
     /// [`segment()`](Self::segment); the service takes 20 and may ignore them.
     /// Where a document is too large, those beyond 20 go first.
     pub fn link(&self, trace_id: TraceId, id: SegmentId) {
-        self.recorded(|trace, key| {
-            let link = format!("{trace_id}@{id}");
-            trace.write(key.top(), |record, node| {
-                record.push_text(node, Field::Link, &link, usize::MAX);
-            });
-        });
+        let link = || format!("{trace_id}@{id}");
+        self.on_segment(Field::Link, link, usize::MAX);
     }
 
     /// Sets error, throttle or fault, in place of what was set before. Of a
@@ -493,26 +489,28 @@ impl Entity {
     /// X-Ray keeps it on segments only, so this writes to
     /// [`segment()`](Self::segment).
     pub fn set_user(&self, user: &str) {
-        self.on_segment(Field::User, user);
+        self.on_segment(Field::User, || user, limits::STRING_BYTES);
     }
 
     /// Records the version of the service, in place of the recorder's.
     pub fn set_service_version(&self, version: &str) {
-        self.on_segment(Field::ServiceVersion, version);
+        self.on_segment(Field::ServiceVersion, || version, limits::STRING_BYTES);
     }
 
     /// Records the AWS resource type the service runs on, in place of the
     /// recorder's.
     pub fn set_origin(&self, origin: &str) {
-        self.on_segment(Field::Origin, origin);
+        self.on_segment(Field::Origin, || origin, limits::STRING_BYTES);
     }
 
-    fn on_segment(&self, field: Field, text: &str) {
-        self.recorded(|trace, key| {
+    /// Writes to the segment, of what was refused too.
+    fn on_segment<T: AsRef<str>>(&self, field: Field, text: impl FnOnce() -> T, limit: usize) {
+        if let Inner::Refused(trace, key, _) | Inner::Recorded(trace, key) = &self.0 {
+            let text = text();
             trace.write(key.top(), |record, node| {
-                record.push_text(node, field, text, limits::STRING_BYTES);
+                record.push_text(node, field, text.as_ref(), limit);
             });
-        });
+        }
     }
 
     /// Keeps the segment open beyond its close until the guard is dropped, so

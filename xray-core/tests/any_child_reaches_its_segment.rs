@@ -55,6 +55,26 @@ fn annotations_and_tallies_come_from_any_depth() {
 }
 
 #[test]
+fn a_refused_child_reaches_its_segment() {
+    let recorder = TestRecorder::configured("shop", |builder| builder.open_limits(10, 1));
+    let segment = recorder.begin_segment("shop");
+    let refused = segment.begin_subsegment("refused");
+    assert!(!refused.is_recorded());
+    refused.set_user("ada");
+    refused.set_service_version("7");
+    refused.set_origin("AWS::ECS::Container");
+    refused.link(segment.trace_id().unwrap(), segment.id().unwrap());
+    refused.segment().annotate("reached", true);
+    segment.close();
+    let document = recorder.trace();
+    assert_eq!(document.user.as_deref(), Some("ada"));
+    assert_eq!(document.service["version"], "7");
+    assert_eq!(document.origin.as_deref(), Some("AWS::ECS::Container"));
+    assert_eq!(document.links.len(), 1);
+    assert_eq!(document.annotations["reached"], true);
+}
+
+#[test]
 fn a_tally_goes_on_after_finished_parts_have_left() {
     let recorder = TestRecorder::new("shop");
     let segment = recorder.begin_segment("shop");
