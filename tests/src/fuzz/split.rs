@@ -132,7 +132,7 @@ fn marks_in(document: &Document, given: Given) -> u64 {
     let stacks = exceptions.filter(|exception| no_stack(&exception.stack));
     let mut marks = stacks.count() as u64;
     let metadata = document.metadata.get("default").and_then(Value::as_object);
-    marks += (given.metadata - metadata.map_or(0, |keys| keys.len())) as u64;
+    marks += (given.metadata - metadata.map_or(0, serde_json::Map::len)) as u64;
     marks += given.aws as u64 - u64::from(document.aws.contains_key("resource_names"));
     let mut ahead = vec![serde_json::to_value(document).unwrap_or_default()];
     while let Some(value) = ahead.pop() {
