@@ -14,6 +14,7 @@ mod wildcard;
 
 // what is recorded, and how it leaves
 mod document;
+pub mod model;
 mod name;
 mod ops;
 mod secrets;
@@ -28,6 +29,7 @@ pub use datagram::xray_local_datagram;
 pub use document::document_writer;
 pub use header::{header_parse, header_round_trip, w3c_convert};
 pub use log_lines::tracing_bridge_fields;
+pub use model::slow_model;
 pub use name::name_annotation;
 pub use ops::ops;
 pub use sampling_rules::sampling_rules_json;
@@ -39,7 +41,7 @@ pub use wildcard::wildcard;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("header_parse", header_parse),
     ("header_round_trip", header_round_trip),
     ("w3c_convert", w3c_convert),
@@ -53,4 +55,5 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("tracing_bridge_fields", tracing_bridge_fields),
     ("xray_local_datagram", xray_local_datagram),
     ("ops", ops),
+    ("slow_model", slow_model),
 ];
