@@ -46,7 +46,7 @@ impl Sampler for Every {
     }
 
     fn keep(&self, _: &Outcome<'_>) -> bool {
-        self.next() % 2 == 0
+        self.next().is_multiple_of(2)
     }
 }
 

@@ -7,6 +7,10 @@
     clippy::panic,
     reason = "whatever is not as expected fails the test"
 )]
+#![allow(
+    clippy::async_yields_async,
+    reason = "a future that is made in one trace and awaited in another"
+)]
 
 use std::future::Future;
 use std::pin::{Pin, pin};
