@@ -264,8 +264,7 @@ impl Entity {
     #[inline]
     pub fn annotate<'a>(&self, key: &str, value: impl Into<AnnotationValue<'a>>) {
         if let Inner::Recorded(trace, place) = &self.0 {
-            let value = value.into();
-            trace.write(*place, |record, node| record.annotate(node, key, &value));
+            trace.annotate(*place, key, &value.into());
         }
     }
 

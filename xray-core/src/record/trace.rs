@@ -14,7 +14,7 @@ use super::open::{Key, Slot};
 use super::split::Leaving;
 use super::state::{RootState, State};
 use super::value::Tallied;
-use super::{ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally};
+use super::{AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally};
 use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
 use crate::emit::{Piece, PieceHead};
@@ -191,6 +191,11 @@ impl Trace {
     /// `write`: the lock is held.
     pub(crate) fn write(&self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
         self.lock().with(key, write);
+    }
+
+    /// Writes an annotation. Not made anew in each crate that does.
+    pub(crate) fn annotate(&self, key: Key, name: &str, value: &AnnotationValue<'_>) {
+        self.write(key, |record, node| record.annotate(node, name, value));
     }
 
     /// Sets and clears flags.

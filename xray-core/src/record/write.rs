@@ -22,7 +22,20 @@ enum Content<'a> {
     Plain(Stored),
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    #[inline]
+    fn of(value: &'a AnnotationValue<'_>) -> Self {
+        Self::Plain(match value {
+            AnnotationValue::Text(text) => {
+                return Self::Text(prefix(text, limits::ANNOTATION_BYTES));
+            }
+            AnnotationValue::Integer(number) => Stored::Integer(*number),
+            AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
+            AnnotationValue::Float(number) => Stored::Float(*number),
+            AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
+        })
+    }
+
     fn len(self) -> usize {
         match self {
             Self::Text(text) | Self::Json(text) => text.len(),
@@ -74,30 +87,35 @@ impl Record {
         }
     }
 
+    /// Writes an annotation, in place of the one under that key.
+    #[inline]
     pub(crate) fn annotate(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
-        if key.len() > limits::KEY_CHARS {
+        let name = Name::new("", key);
+        let mark = name.mark();
+        if key.len() > limits::KEY_CHARS || self.node(node).marks & mark != 0 {
+            return self.annotate_with_care(node, key, value);
+        }
+        let content = Content::of(value);
+        self.add(node, Field::Annotation, name, mark, content, content.len());
+    }
+
+    /// Writes an annotation whose key may be too long, or known already.
+    #[cold]
+    fn annotate_with_care(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
+        let key = if key.len() > limits::KEY_CHARS {
             let written = valid::key(key);
             self.leave_out(u32::from(written != key));
-            return self.annotate(node, &written, value);
-        }
-        let stored = match value {
-            AnnotationValue::Text(text) => {
-                let text = Content::Text(prefix(text, limits::ANNOTATION_BYTES));
-                let name = Name::new("", key);
-                return self.put(node, Field::Annotation, name, name.mark(), text);
-            }
-            AnnotationValue::Integer(number) => Stored::Integer(*number),
-            AnnotationValue::Unsigned(number) => Stored::Unsigned(*number),
-            AnnotationValue::Float(number) => Stored::Float(*number),
-            AnnotationValue::Boolean(flag) => Stored::Boolean(*flag),
+            written
+        } else {
+            key.into()
         };
-        let name = Name::new("", key);
+        let name = Name::new("", &key);
         self.put(
             node,
             Field::Annotation,
             name,
             name.mark(),
-            Content::Plain(stored),
+            Content::of(value),
         );
     }
 
