@@ -33,10 +33,11 @@ impl<'a> Name<'a> {
     #[inline]
     pub(super) fn mark(self) -> u64 {
         let key = self.key.as_bytes();
-        let [Some(first), Some(last)] = [key.first(), key.last()] else {
+        let [first, ..] = key else {
             return 1 << 32; // as for `_`
         };
-        let place = PLACES[usize::from(*first)] + 5 * PLACES[usize::from(*last)];
+        let last = key[key.len() - 1];
+        let place = PLACES[usize::from(*first)] + 5 * PLACES[usize::from(last)];
         1 << (32 | u32::from(place & 31))
     }
 

@@ -128,6 +128,7 @@ impl Trace {
     }
 
     /// A wall time on the monotonic scale; now, if none is given.
+    #[inline]
     fn tick(&self, time: Option<SystemTime>) -> i64 {
         match time {
             None => self.core.clock.tick(),

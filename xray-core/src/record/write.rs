@@ -95,8 +95,13 @@ impl Record {
         if key.len() > limits::KEY_CHARS || self.node(node).marks & mark != 0 {
             return self.annotate_with_care(node, key, value);
         }
-        let content = Content::of(value);
-        self.add(node, Field::Annotation, name, mark, content, content.len());
+        // Each is known to `add` then.
+        match Content::of(value) {
+            text @ Content::Text(_) => {
+                self.add(node, Field::Annotation, name, mark, text, text.len());
+            }
+            plain => self.add(node, Field::Annotation, name, mark, plain, plain.len()),
+        }
     }
 
     /// Writes an annotation whose key may be too long, or known already.
