@@ -57,7 +57,6 @@ pub(super) struct Slot {
     /// None where the place is free.
     pub(super) id: Option<SegmentId>,
     pub(super) node: NodeIndex,
-    pub(super) holds: Holds,
     /// The parent's place, if it had one.
     parent: u32,
     notes: Option<Box<Notes>>,
@@ -66,6 +65,7 @@ pub(super) struct Slot {
 /// What few entities have while they are open.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    pub(super) holds: Holds,
     /// The error that was recorded here last, or handed up from a child.
     pub(super) seen: Option<Seen>,
     pub(super) tallies: Vec<Tallied>,
@@ -74,6 +74,12 @@ pub(super) struct Notes {
 impl Slot {
     pub(super) fn notes(&mut self) -> &mut Notes {
         self.notes.get_or_insert_default()
+    }
+
+    /// What holds it, if anything ever did.
+    #[inline]
+    pub(super) fn known_holds(&mut self) -> Option<&mut Holds> {
+        self.notes.as_mut().map(|notes| &mut notes.holds)
     }
 
     pub(super) fn seen(&self) -> Option<Seen> {
@@ -123,7 +129,6 @@ impl Open {
         let entry = Slot {
             id: Some(id),
             node,
-            holds: Holds::default(),
             parent: parent.map_or(u32::MAX, |parent| parent.slot),
             notes: None,
         };
@@ -146,26 +151,20 @@ impl Open {
         (slot.id == Some(key.id)).then_some(slot)
     }
 
-    /// Frees the place of an entity; its tallies are left to be written.
+    /// Frees the place of an entity: its node, its parent's place and its notes
+    /// are left.
     #[inline]
-    pub(super) fn vacate(
-        &mut self,
-        key: Key,
-        parent_id: Option<SegmentId>,
-    ) -> Option<Vec<Tallied>> {
+    pub(super) fn vacate(&mut self, key: Key) -> Option<(NodeIndex, u32, Option<Box<Notes>>)> {
         let slot = self.find_mut(key)?;
         slot.id = None;
-        let (parent, notes) = (slot.parent, slot.notes.take());
+        let left = (slot.node, slot.parent, slot.notes.take());
         self.free.push(key.slot);
-        let notes = notes?;
-        // The parent may be handed the same error next.
-        let parent = self.slots.get_mut(parent as usize);
-        if let (Some(seen), Some(parent)) = (notes.seen, parent)
-            && parent.id == parent_id
-            && parent.id.is_some()
-        {
-            parent.notes().seen = Some(seen);
-        }
-        Some(notes.tallies)
+        Some(left)
+    }
+
+    /// What stands at the place of a parent, if it is still open.
+    pub(super) fn parent(&mut self, place: u32, id: Option<SegmentId>) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(place as usize)?;
+        (slot.id.is_some() && slot.id == id).then_some(slot)
     }
 }

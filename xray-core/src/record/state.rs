@@ -1,8 +1,11 @@
 //! What a trace holds, and what of it leaves when.
 
-use super::open::{Holds, Key, Open};
+use std::time::SystemTime;
+
+use super::open::{Holds, Key, Notes, Open, Slot};
 use super::split::{Leaving, Taken};
 use super::{NodeIndex, Record};
+use crate::SegmentId;
 use crate::emit::deferred::Shown;
 use crate::entropy::IdSequence;
 use crate::limits;
@@ -16,7 +19,7 @@ pub(super) struct State {
     pub(super) root: RootState,
     /// The segment, until its owner and all holds let go of it, though it may
     /// have been given up.
-    pub(super) root_key: Option<Key>,
+    pub(super) root_id: Option<SegmentId>,
     root_holds: Holds,
     /// Where the trace is listed while something of it is open.
     pub(super) place: Option<Place>,
@@ -47,7 +50,7 @@ impl State {
             open: Open::default(),
             ids,
             root,
-            root_key: None,
+            root_id: None,
             root_holds: Holds::default(),
             place: None,
             undecided: 0,
@@ -57,10 +60,26 @@ impl State {
 
     /// What holds the segment, or an entity that is open.
     pub(super) fn holds(&mut self, key: Key) -> Option<&mut Holds> {
-        if self.root_key == Some(key) {
+        if self.root_id == Some(key.id) {
             return Some(&mut self.root_holds);
         }
-        self.open.find_mut(key).map(|slot| &mut slot.holds)
+        let slot = self.open.find_mut(key)?;
+        Some(&mut slot.notes().holds)
+    }
+
+    /// Whether something holds an entity open that its owner closes.
+    #[inline]
+    pub(super) fn is_held(&mut self, key: Key, end: Option<SystemTime>) -> bool {
+        let holds = if self.root_id == Some(key.id) {
+            Some(&mut self.root_holds)
+        } else {
+            self.open.find_mut(key).and_then(Slot::known_holds)
+        };
+        let Some(holds) = holds.filter(|holds| holds.count > 0) else {
+            return false;
+        };
+        holds.close_at_release = Some(end);
+        true
     }
 
     pub(super) fn with(&mut self, key: Key, write: impl FnOnce(&mut Record, NodeIndex)) {
@@ -69,14 +88,28 @@ impl State {
         }
     }
 
-    /// Takes an entity out of the open ones.
+    /// Takes an entity out of the open ones, if it is open.
     #[inline]
-    pub(super) fn vacate(&mut self, key: Key, node: NodeIndex, end: i64) {
-        let parent_id = self.record.node(node).parent_id;
-        if let Some(tallies) = self.open.vacate(key, parent_id) {
-            self.record.annotate_tallied(node, &tallies);
+    pub(super) fn vacate(&mut self, key: Key, end: i64) -> Option<NodeIndex> {
+        let (node, parent, notes) = self.open.vacate(key)?;
+        if let Some(notes) = notes {
+            self.leave_notes(node, parent, *notes);
         }
         self.record.close(node, end);
+        Some(node)
+    }
+
+    /// Writes the tallies of an entity that closes, and tells its parent of the
+    /// error that it may be handed next.
+    #[cold]
+    fn leave_notes(&mut self, node: NodeIndex, parent: u32, notes: Notes) {
+        self.record.annotate_tallied(node, &notes.tallies);
+        let parent_id = self.record.node(node).parent_id;
+        if let Some(seen) = notes.seen
+            && let Some(parent) = self.open.parent(parent, parent_id)
+        {
+            parent.notes().seen = Some(seen);
+        }
     }
 
     /// What leaves now that `node` closed.

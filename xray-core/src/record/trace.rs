@@ -78,7 +78,7 @@ impl Trace {
         let node = state.record.begin(id, None, parent_id, name, begun);
         state.record.node_mut(node).is_segment = true;
         let key = state.open.occupy(id, node, None, None);
-        state.root_key = Some(key);
+        state.root_id = Some(id);
         let core = start.core.clone();
         core.common.ledger.begin_entity();
         let trace = core.live.insert(|place| {
@@ -294,23 +294,17 @@ impl Trace {
     pub(crate) fn close(&self, key: Key, end: Option<SystemTime>) {
         let tick = self.tick(end);
         let mut state = self.lock();
-        if let Some(holds) = state.holds(key)
-            && holds.count > 0
-        {
-            holds.close_at_release = Some(end);
+        if state.is_held(key, end) {
             return;
         }
-        let node = state.open.find(key).map(|slot| slot.node);
-        if let Some(node) = node {
-            state.vacate(key, node, tick);
-        }
+        let node = state.vacate(key, tick);
         if state.open.count() == 0
             && let Some(place) = state.place.take()
         {
             self.core.live.remove(place);
         }
-        if state.root_key == Some(key) {
-            state.root_key = None;
+        if state.root_id == Some(key.id) {
+            state.root_id = None;
             self.close_root(state, tick);
         } else if let Some(leaving) = node.and_then(|node| state.due(node, self.decision.sampled)) {
             let piece = self.take(&mut state, leaving);
