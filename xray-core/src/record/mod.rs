@@ -225,6 +225,7 @@ impl Record {
         &self.text[text.range()]
     }
 
+    #[inline]
     fn begin(
         &mut self,
         id: SegmentId,

@@ -126,15 +126,16 @@ impl Open {
         if let Some(top) = top {
             (key.top_slot, key.top_id) = (top.slot, top.id);
         }
-        let entry = Slot {
-            id: Some(id),
-            node,
-            parent: parent.map_or(u32::MAX, |parent| parent.slot),
-            notes: None,
-        };
+        let parent = parent.map_or(u32::MAX, |parent| parent.slot);
         match self.slots.get_mut(slot as usize) {
-            Some(place) => *place = entry,
-            None => self.slots.push(entry),
+            // The notes went with the entity before.
+            Some(place) => (place.id, place.node, place.parent) = (Some(id), node, parent),
+            None => self.slots.push(Slot {
+                id: Some(id),
+                node,
+                parent,
+                notes: None,
+            }),
         }
         key
     }

@@ -79,13 +79,9 @@ impl Trace {
         state.record.node_mut(node).is_segment = true;
         let key = state.open.occupy(id, node, None, None);
         state.root_id = Some(id);
-        let core = start.core.clone();
-        core.common.ledger.begin_entity();
-        let trace = core.live.insert(|place| {
-            state.place = Some(place);
-            let trace = Self::new(start, state, Some(root));
-            (Arc::downgrade(&trace), trace)
-        });
+        start.core.common.ledger.begin_entity();
+        let trace = Self::new(start, state, Some(root));
+        trace.list();
         (trace, key)
     }
 
@@ -112,10 +108,10 @@ impl Trace {
         })
     }
 
-    /// Lists the trace as alive, now that something of it is open again.
+    /// Lists the trace as alive, now that something of it is open.
     fn list(self: &Arc<Self>) {
         // Not with the lock held: the oldest may have to be given up.
-        let place = self.core.live.insert(|place| (Arc::downgrade(self), place));
+        let place = self.core.live.insert(Arc::downgrade(self));
         self.lock().place = Some(place);
     }
 
