@@ -37,8 +37,8 @@ impl<'a> Name<'a> {
             return 1 << 32; // as for `_`
         };
         let last = key[key.len() - 1];
-        let place = PLACES[usize::from(*first)] + 5 * PLACES[usize::from(last)];
-        1 << (32 | u32::from(place & 31))
+        let spread = PLACES[usize::from(*first)] + 5 * PLACES[usize::from(last)];
+        1 << (32 | u32::from(spread & 31))
     }
 
     /// The same for all that are written alike.
@@ -53,9 +53,18 @@ impl<'a> Name<'a> {
     }
 
     /// Whether a document would have both under one key.
+    #[inline]
     fn is_as(self, other: Self, field: Field) -> bool {
-        self == other
-            || (field == Field::Annotation && valid::key(self.key) == valid::key(other.key))
+        match field {
+            // It has no namespace.
+            Field::Annotation => self.key == other.key || self.is_written_as(other),
+            _ => self == other,
+        }
+    }
+
+    #[cold]
+    fn is_written_as(self, other: Self) -> bool {
+        valid::key(self.key) == valid::key(other.key)
     }
 }
 
@@ -66,6 +75,12 @@ pub(super) const fn single(field: Field) -> u64 {
         Field::Link | Field::Precursor | Field::Exception => 0,
         once => once.bit(),
     }
+}
+
+/// Which bit a mark is.
+#[inline]
+pub(super) const fn place(mark: u64) -> u8 {
+    mark.trailing_zeros() as u8
 }
 
 /// Spreads the bytes that a key may be written with; all others are `_`.
@@ -91,28 +106,49 @@ pub(super) struct Index {
 
 impl Record {
     /// The value of that name, if there is one.
+    #[inline]
     pub(super) fn find(
         &mut self,
         node: NodeIndex,
         field: Field,
         name: Name<'_>,
+        mark: u64,
     ) -> Option<ValueIndex> {
         if self.node(node).values <= FEW {
-            return self.search(node, field, name);
+            return self.search(node, field, name, mark);
         }
+        self.look_up(node, field, name, mark)
+    }
+
+    #[cold]
+    fn look_up(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+    ) -> Option<ValueIndex> {
         self.read_on(node);
         let at = *self.index.as_ref()?.values.get(&name.hash(node, field))?;
         if self.is_named(&self.values[at as usize], field, name) {
             Some(at)
         } else {
-            self.search(node, field, name) // another one has that hash
+            self.search(node, field, name, mark) // another one has that hash
         }
     }
 
-    fn search(&self, node: NodeIndex, field: Field, name: Name<'_>) -> Option<ValueIndex> {
+    #[inline]
+    fn search(
+        &self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+    ) -> Option<ValueIndex> {
+        let mark = place(mark);
         let mut at = self.node(node).first_value;
         while let Some(value) = self.values.get(at as usize) {
-            if self.is_named(value, field, name) {
+            if value.mark == mark && self.is_named(value, field, name) {
                 return Some(at);
             }
             at = value.next;
@@ -120,6 +156,7 @@ impl Record {
         None
     }
 
+    #[inline]
     fn is_named(&self, value: &Value, field: Field, name: Name<'_>) -> bool {
         value.field == field && name.is_as(self.name_of(value), field)
     }
@@ -201,11 +238,12 @@ mod tests {
             record.annotate(node, &format!("key{key}"), &key.into());
         }
         let name = Name::new("", "key7");
-        assert_eq!(record.find(node, Field::Annotation, name), Some(7));
+        let mark = name.mark();
+        assert_eq!(record.find(node, Field::Annotation, name, mark), Some(7));
         let index = record.index.as_mut().unwrap();
         index.values.insert(name.hash(node, Field::Annotation), 8);
-        assert_eq!(record.find(node, Field::Annotation, name), Some(7));
-        assert_eq!(record.find(node, Field::Metadata, name), None);
+        assert_eq!(record.find(node, Field::Annotation, name, mark), Some(7));
+        assert_eq!(record.find(node, Field::Metadata, name, mark), None);
         assert_eq!(record.text(Text::default()), "");
     }
 }

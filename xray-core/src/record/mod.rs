@@ -148,6 +148,8 @@ pub(crate) struct Value {
     pub(crate) field: Field,
     /// Bytes of `key` that name the metadata namespace.
     split: u8,
+    /// Which bit the mark of its name is: most others are told apart by it.
+    mark: u8,
     key: Text,
     pub(crate) stored: Stored,
 }

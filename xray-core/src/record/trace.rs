@@ -14,7 +14,9 @@ use super::open::{Key, Slot};
 use super::split::Leaving;
 use super::state::{RootState, State};
 use super::value::Tallied;
-use super::{AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally};
+use super::{
+    AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally,
+};
 use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
 use crate::emit::{Piece, PieceHead};

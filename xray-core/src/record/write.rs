@@ -1,7 +1,7 @@
 //! Writing down a value: one a key, the latest, within what an entity may hold.
 
 use super::cause::cut;
-use super::keys::{Name, single};
+use super::keys::{Name, place, single};
 use super::value::Tallied;
 use super::{AnnotationValue, Exception, Field, NONE, NodeIndex, Record, Stored, Text, Value};
 use super::{ValueIndex, floor_char_boundary};
@@ -104,24 +104,17 @@ impl Record {
         }
     }
 
-    /// Writes an annotation whose key may be too long, or known already.
+    /// Writes an annotation whose key is too long, or may be known already.
     #[cold]
     fn annotate_with_care(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
-        let key = if key.len() > limits::KEY_CHARS {
+        if key.len() > limits::KEY_CHARS {
             let written = valid::key(key);
             self.leave_out(u32::from(written != key));
-            written
-        } else {
-            key.into()
-        };
-        let name = Name::new("", &key);
-        self.put(
-            node,
-            Field::Annotation,
-            name,
-            name.mark(),
-            Content::of(value),
-        );
+            return self.annotate(node, &written, value);
+        }
+        let name = Name::new("", key);
+        let content = Content::of(value);
+        self.put_again(node, Field::Annotation, name, name.mark(), content);
     }
 
     /// Writes an exception that happened here.
@@ -190,7 +183,7 @@ impl Record {
         }
     }
 
-    #[cold]
+    #[inline(never)] // but not `cold`, for which nothing is inlined
     fn put_again(
         &mut self,
         node: NodeIndex,
@@ -199,7 +192,7 @@ impl Record {
         mark: u64,
         content: Content<'_>,
     ) {
-        match self.find(node, field, name) {
+        match self.find(node, field, name, mark) {
             Some(at) => self.replace(node, at, content),
             None => self.add(node, field, name, mark, content, content.len()),
         }
@@ -242,6 +235,7 @@ impl Record {
             next: NONE,
             field,
             split,
+            mark: place(mark),
             key,
             stored,
         });
@@ -303,7 +297,7 @@ impl Record {
         if self.nodes[node as usize].marks & field.bit() == 0 {
             return;
         }
-        let Some(at) = self.find(node, field, Name::NONE) else {
+        let Some(at) = self.find(node, field, Name::NONE, single(field)) else {
             return;
         };
         if let Stored::Text(text) | Stored::Json(text) = self.values[at as usize].stored {
@@ -315,6 +309,7 @@ impl Record {
 
     /// Takes a value out of its entity's. It still counts as one of those that
     /// there may be, so that its place is not lost for ever.
+    #[cold]
     fn take_out(&mut self, node: NodeIndex, at: ValueIndex) {
         let gone = self.values[at as usize];
         self.let_go(gone.key);
@@ -353,12 +348,17 @@ impl Record {
     }
 
     /// Moves the text together once most of it is dead, which pays for it.
+    #[inline]
     fn tidy(&mut self) {
         // Each byte that something leads to is among `bytes`.
         let living = self.bytes() + SCRAPS;
-        if self.text.len() <= 2 * living {
-            return;
+        if self.text.len() > 2 * living {
+            self.move_text_together(living);
         }
+    }
+
+    #[cold]
+    fn move_text_together(&mut self, living: usize) {
         let old = std::mem::replace(&mut self.text, String::with_capacity(living));
         let Self {
             nodes,
