@@ -10,6 +10,7 @@ pub(crate) mod deferred;
 pub(crate) mod flush;
 mod gso;
 pub(crate) mod hook;
+pub(crate) mod in_hand;
 mod inline;
 mod pace;
 mod piece;

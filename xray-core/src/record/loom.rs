@@ -118,6 +118,30 @@ fn whoever_looks_at_an_open_trace_changes_nothing() {
     });
 }
 
+/// The child closed before the flush began, wherever the segment is by then.
+#[test]
+fn a_flush_finds_a_child_while_its_segment_closes() {
+    model(|| {
+        let (recorder, capture, segment, mut tree) = begin();
+        let child = segment.begin_subsegment("child");
+        let name = id(&child);
+        tree.insert(name.clone(), Some(id(&segment)));
+        child.close();
+        let closer = spawn(move || segment.close());
+        let flushed = recorder.flush(LONG * 60).wait();
+        assert_eq!(flushed.remaining, 0);
+        let documents = capture.documents();
+        assert!(
+            documents
+                .iter()
+                .flat_map(Document::walk)
+                .any(|part| part.id == name)
+        );
+        closer.join().unwrap();
+        check(&recorder, &capture, &tree);
+    });
+}
+
 /// Without a queue, nothing but the trace itself keeps the two in order.
 #[test]
 fn what_is_in_progress_leaves_before_its_finished_form() {

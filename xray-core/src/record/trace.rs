@@ -19,6 +19,7 @@ use super::{
 };
 use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
+use crate::emit::in_hand::Held;
 use crate::emit::{Piece, PieceHead};
 use crate::encode::valid;
 use crate::entropy::IdSequence;
@@ -296,23 +297,35 @@ impl Trace {
             return;
         }
         let node = state.vacate(key, tick);
+        let is_root = state.root_id == Some(key.id);
+        let leaving = match node {
+            Some(node) if !is_root => state.due(node, self.decision.sampled),
+            _ => None,
+        };
+        // Before it is listed no more: a flush finds it here or there.
+        let held = (is_root || leaving.is_some()).then(|| self.in_hand());
         if state.open.count() == 0
             && let Some(place) = state.place.take()
         {
             self.core.live.remove(place);
         }
-        if state.root_id == Some(key.id) {
+        if is_root {
             state.root_id = None;
-            self.close_root(state, tick);
-        } else if let Some(leaving) = node.and_then(|node| state.due(node, self.decision.sampled)) {
+            self.close_root(state, tick, held);
+        } else if let Some(leaving) = leaving {
             let piece = self.take(&mut state, leaving);
             drop(state);
             self.send(piece);
         }
     }
 
+    /// Takes what is to leave in hand, before a flush could miss it.
+    fn in_hand(&self) -> Held<'_> {
+        self.core.common.in_hand.hold()
+    }
+
     /// The root closed, though it may have been given up before.
-    fn close_root(&self, mut state: MutexGuard<'_, State>, end: i64) {
+    fn close_root(&self, mut state: MutexGuard<'_, State>, end: i64, held: Option<Held<'_>>) {
         let Some(root) = &self.root else {
             return;
         };
@@ -336,6 +349,7 @@ impl Trace {
             drop(state);
             self.send(piece);
         }
+        drop(held);
         sampler.closed(&outcome, ledger);
     }
 
@@ -343,6 +357,7 @@ impl Trace {
     pub(crate) fn hand_over_closed(&self) {
         let mut state = self.lock();
         if state.may_leave(self.decision.sampled) {
+            let _held = self.in_hand();
             let piece = self.take(&mut state, Leaving::Everything);
             drop(state);
             self.send(piece);
@@ -442,6 +457,7 @@ impl Trace {
         }
         let mut state = self.lock();
         if state.record.is_outdated() && state.may_leave(true) {
+            let _held = self.in_hand();
             let piece = self.take(&mut state, Leaving::Everything);
             drop(state);
             self.send(piece);

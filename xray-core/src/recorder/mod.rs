@@ -231,6 +231,10 @@ impl Recorder {
     /// [`Decision::recorded`](crate::Decision::recorded), they wait for the
     /// verdict of its sampler.
     ///
+    /// What another thread is closing or sending counts as well. An emitter, a
+    /// hook or a sampler may call this: there it is back at once, with what
+    /// remains, its own piece included.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # let (recorder, capture) = xray_core::Recorder::capture("shop");

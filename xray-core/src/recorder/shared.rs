@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::emit::deferred::Deferred;
 use crate::emit::flush::deadline;
 use crate::emit::hook::Hooks;
+use crate::emit::in_hand::InHand;
 use crate::emit::way::{Stranded, Way};
 use crate::emit::worker::Watched;
 use crate::emit::{Emitter, Flush, Piece};
@@ -71,6 +72,7 @@ pub(crate) struct Common {
     pub(crate) hooks: Hooks,
     pub(crate) spare: Spare,
     pub(crate) deferred: Deferred,
+    pub(crate) in_hand: InHand,
 }
 
 impl Common {
@@ -83,6 +85,7 @@ impl Common {
             hooks: self.hooks.clone(),
             spare: Spare::default(),
             deferred: Deferred::default(),
+            in_hand: InHand::default(),
         }
     }
 }
@@ -169,16 +172,26 @@ impl Core {
         }
     }
 
-    /// Gives the emitter what was deferred first.
+    /// To wait until the emitter has what left its trace before, if it has not.
+    fn under_way(common: &Arc<Common>, deadline: Instant) -> Option<Flush> {
+        let Some(in_hand) = InHand::flush(common, deadline) else {
+            return Deferred::flush(common, deadline);
+        };
+        // What is in hand now may be deferred.
+        let common = common.clone();
+        Some(in_hand.then(move || Deferred::flush(&common, deadline).unwrap_or_else(Flush::done)))
+    }
+
+    /// Gives the emitter what is under way to it first.
     pub(super) fn flush(&self, timeout: Duration) -> Flush {
         if self.process != process::last_seen() {
             return Flush::done();
         }
         self.hand_over_closed();
         let (emitter, deadline) = (self.emitter.clone(), deadline(timeout));
-        match Deferred::flush(&self.common, deadline) {
+        match Self::under_way(&self.common, deadline) {
             None => emitter.flush(timeout),
-            Some(deferred) => deferred.then(move || {
+            Some(under_way) => under_way.then(move || {
                 let left = deadline.saturating_duration_since(Instant::now());
                 emitter.flush(left)
             }),
@@ -190,11 +203,11 @@ impl Core {
             return Flush::done();
         }
         self.hand_over_closed();
-        let deferred = Deferred::flush(&self.common, deadline(timeout));
+        let under_way = Self::under_way(&self.common, deadline(timeout));
         let shutdown = self.emitter.shutdown(timeout);
-        match deferred {
+        match under_way {
             None => shutdown,
-            Some(deferred) => deferred.then(move || shutdown),
+            Some(under_way) => under_way.then(move || shutdown),
         }
     }
 }
