@@ -302,13 +302,15 @@ impl Entity {
         });
     }
 
-    /// Records the request side of the `http` block.
+    /// Records the request side of the `http` block, in place of all that an
+    /// earlier call recorded.
     pub fn http_request(&self, request: &HttpRequest<'_>) {
         self.write(|record, node| request.record(record, node));
     }
 
-    /// Records the response side of the `http` block. Flags are set apart, by
-    /// [`mark`](Self::mark). Of a segment its sampler hears the status.
+    /// Records the response side of the `http` block, in place of all that an
+    /// earlier call recorded. Flags are set apart, by [`mark`](Self::mark). Of a
+    /// segment its sampler hears the status.
     pub fn http_response(&self, response: HttpResponse) {
         if let Some(marks) = self.marks() {
             marks.respond(response.status());

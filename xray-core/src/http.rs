@@ -98,30 +98,40 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// A later request replaces an earlier one, of which nothing is left.
     pub(crate) fn record(&self, record: &mut Record, node: NodeIndex) {
-        let mut put = |field, text: Option<&str>| match text {
-            Some(text) => record.push_text(node, field, text, limits::STRING_BYTES),
-            None => record.withdraw(node, field),
+        let mut put = |field, text: &str| {
+            record.push_text(node, field, text, limits::STRING_BYTES);
         };
-        put(Field::HttpMethod, Some(self.method));
+        put(Field::HttpMethod, self.method);
         let (origin, path) = without_secrets(self.url);
         if origin.is_empty() {
-            put(Field::HttpUrl, Some(path));
+            put(Field::HttpUrl, path);
         } else {
-            put(Field::HttpUrl, Some(&format!("{origin}{path}")));
+            put(Field::HttpUrl, &format!("{origin}{path}"));
         }
-        put(Field::HttpUserAgent, self.user_agent);
+        match self.user_agent {
+            Some(user_agent) => put(Field::HttpUserAgent, user_agent),
+            None => withdraw(record, node, Field::HttpUserAgent),
+        }
         match self.client_ip {
             Some(client_ip) => {
-                put(Field::HttpClientIp, Some(&client_ip.to_string()));
-                record.push(node, Field::HttpForwarded, Stored::Boolean(self.forwarded));
+                let client_ip = client_ip.to_string();
+                record.push_text(node, Field::HttpClientIp, &client_ip, limits::STRING_BYTES);
             }
-            None => {
-                put(Field::HttpClientIp, None);
-                record.withdraw(node, Field::HttpForwarded);
-            }
+            None => withdraw(record, node, Field::HttpClientIp),
         }
+        match self.forwarded {
+            true => record.push(node, Field::HttpForwarded, Stored::Boolean(true)),
+            false => withdraw(record, node, Field::HttpForwarded),
+        }
+    }
+}
+
+/// Lets go of what an earlier request or response said, as a later one replaces
+/// it whole. Its place is kept: what is false is not written.
+fn withdraw(record: &mut Record, node: NodeIndex, field: Field) {
+    if record.node(node).has(field) {
+        record.push(node, field, Stored::Boolean(false));
     }
 }
 
@@ -185,10 +195,13 @@ impl HttpResponse {
     }
 
     pub(crate) fn record(self, record: &mut Record, node: NodeIndex) {
-        let mut put = |field, number| record.push(node, field, Stored::Unsigned(number));
-        put(Field::HttpStatus, u64::from(self.status));
-        if let Some(bytes) = self.content_length {
-            put(Field::HttpContentLength, bytes);
+        let status = Stored::Unsigned(u64::from(self.status));
+        record.push(node, Field::HttpStatus, status);
+        match self.content_length {
+            Some(bytes) => {
+                record.push(node, Field::HttpContentLength, Stored::Unsigned(bytes));
+            }
+            None => withdraw(record, node, Field::HttpContentLength),
         }
     }
 }

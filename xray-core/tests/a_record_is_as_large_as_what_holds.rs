@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::{Pieces, accepted, balance, builder};
 use serde_json::json;
 use xray_core::document::Document;
-use xray_core::{Capture, Entity, HttpResponse, Pace, Recorder, Sql, Tally};
+use xray_core::{Capture, Entity, HttpRequest, HttpResponse, Pace, Recorder, Sql, Tally};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -299,4 +299,32 @@ fn a_metadata_key_that_is_cut_is_counted() {
     let metadata = capture.documents().pop().unwrap().metadata;
     let expected = json!({ "n".repeat(200): { "k".repeat(2_000): 2 } });
     assert_eq!((json!(metadata), trimmed), (expected, 2));
+}
+
+/// What the first one had, and the second had not, used to stay.
+#[test]
+fn a_later_request_or_response_replaces_all() {
+    let full = HttpRequest::new("GET", "https://shop.example/a");
+    let full = full.user_agent("curl/8").forwarded_for("203.0.113.9");
+    let bare = HttpRequest::new("PUT", "https://shop.example/b");
+    let both = |entity: &Entity, request: &HttpRequest<'_>, response| {
+        entity.http_request(request);
+        entity.http_response(response);
+    };
+    let (answer, long) = (HttpResponse::new(200), HttpResponse::new(200));
+    let long = long.content_length(7);
+    let only = |request, response| document(|entity| both(entity, request, response)).0.http;
+    for (request, response) in [(&bare, answer), (&full, long)] {
+        let (last, trimmed) = document(|entity| {
+            for _ in 0..4_200 {
+                both(entity, &full, long);
+                both(entity, &bare, answer);
+            }
+            both(entity, request, response);
+        });
+        assert_eq!(last.http, only(request, response));
+        assert_eq!(trimmed, 0);
+    }
+    let request = only(&bare, answer).unwrap().request.unwrap();
+    assert_eq!((request.user_agent, request.client_ip), (None, None));
 }

@@ -292,21 +292,6 @@ impl Record {
         self.tidy();
     }
 
-    /// Takes out the value of a field that needs no key.
-    pub(crate) fn withdraw(&mut self, node: NodeIndex, field: Field) {
-        if self.nodes[node as usize].marks & field.bit() == 0 {
-            return;
-        }
-        let Some(at) = self.find(node, field, Name::NONE, single(field)) else {
-            return;
-        };
-        if let Stored::Text(text) | Stored::Json(text) = self.values[at as usize].stored {
-            self.let_go(text);
-        }
-        self.take_out(node, at);
-        self.tidy();
-    }
-
     /// Takes a value out of its entity's. It still counts as one of those that
     /// there may be, so that its place is not lost for ever.
     #[cold]
