@@ -4,9 +4,7 @@ use super::json::{self, Seconds};
 use super::valid;
 use crate::emit::{Piece, PieceHead};
 use crate::limits;
-use crate::record::{
-    Exception, Field, Flags, Frame, Message, NodeIndex, Record, State, Stored, Value,
-};
+use crate::record::{Field, Flags, NodeIndex, Record, State, Stored, Value};
 use crate::sql::is_url;
 
 /// How much is left out so that an entity fits: each step keeps less.
@@ -74,19 +72,19 @@ pub(super) fn write(
     members.trimmed
 }
 
-struct Members<'a> {
-    out: &'a mut Vec<u8>,
-    record: &'a Record,
+pub(super) struct Members<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) record: &'a Record,
     node: NodeIndex,
-    trim: Trim,
+    pub(super) trim: Trim,
     /// Whether all but a few characters of each text go.
-    few: bool,
-    trimmed: u64,
+    pub(super) few: bool,
+    pub(super) trimmed: u64,
 }
 
 impl<'a> Members<'a> {
     #[inline]
-    fn raw(&mut self, text: &str) {
+    pub(super) fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
 
@@ -129,12 +127,12 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn has(&self, field: Field) -> bool {
+    pub(super) fn has(&self, field: Field) -> bool {
         self.record.node(self.node).has(field)
     }
 
     /// The value of a field that a document has once.
-    fn only(&self, field: Field) -> Option<&'a Value> {
+    pub(super) fn only(&self, field: Field) -> Option<&'a Value> {
         if !self.has(field) {
             return None;
         }
@@ -142,7 +140,10 @@ impl<'a> Members<'a> {
     }
 
     /// The values of a field, oldest first.
-    fn values_of(&self, field: Field) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+    pub(super) fn values_of(
+        &self,
+        field: Field,
+    ) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
         let values = self.record.values(self.node);
         values.filter(move |value| value.field == field)
     }
@@ -154,7 +155,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn bounded(&mut self, text: &str, limit: usize) {
+    pub(super) fn bounded(&mut self, text: &str, limit: usize) {
         if text.len() <= limit.min(FEW_CHARS) {
             return json::string(self.out, text);
         }
@@ -170,7 +171,7 @@ impl<'a> Members<'a> {
 
     /// Writes a text that was cut when it was stored, if it was longer than this
     /// many bytes: the mark of that makes it longer still.
-    fn cut_before(&mut self, text: &str, bytes: usize) {
+    pub(super) fn cut_before(&mut self, text: &str, bytes: usize) {
         let trimmed = self.trimmed;
         self.bounded(text, bytes + 1);
         if text.len() > bytes {
@@ -289,95 +290,7 @@ impl<'a> Members<'a> {
         self.raw("]");
     }
 
-    fn cause(&mut self) {
-        if !self.has(Field::Exception) && !self.has(Field::CauseLink) {
-            return;
-        }
-        let record = self.record;
-        let all = self
-            .values_of(Field::Exception)
-            .filter_map(|value| match value.stored {
-                Stored::Exception(index) => Some(&record.exceptions[index as usize]),
-                _ => None,
-            });
-        let mut exceptions: Vec<&Exception> = all.collect();
-        if self.few && exceptions.len() > limits::EXCEPTIONS {
-            self.trimmed += (exceptions.len() - limits::EXCEPTIONS) as u64;
-            exceptions.truncate(limits::EXCEPTIONS);
-        }
-        let mut opening = ",\"cause\":{\"exceptions\":[";
-        for exception in &exceptions {
-            self.raw(opening);
-            opening = ",";
-            self.exception(exception);
-        }
-        if !exceptions.is_empty() {
-            self.raw("]}");
-        } else if let Some(Stored::Id(id)) = self.only(Field::CauseLink).map(|link| link.stored) {
-            self.raw(",\"cause\":\"");
-            self.id(id);
-            self.raw("\"");
-        }
-    }
-
-    fn exception(&mut self, exception: &Exception) {
-        self.raw("{\"id\":\"");
-        self.out.extend_from_slice(&exception.id.to_text());
-        self.raw("\",\"type\":");
-        self.cut_before(&exception.kind, limits::EXCEPTION_KIND_BYTES);
-        self.raw(",\"message\":");
-        self.message(&exception.message);
-        if exception.remote {
-            self.raw(",\"remote\":true");
-        }
-        if let Some(cause) = exception.cause {
-            self.raw(",\"cause\":\"");
-            self.out.extend_from_slice(&cause.to_text());
-            self.raw("\"");
-        }
-        let mut truncated = exception.truncated;
-        if self.trim < Trim::Stacks {
-            self.stack(&exception.stack);
-        } else if !exception.stack.is_empty() {
-            self.trimmed += 1;
-            truncated = truncated.saturating_add(exception.stack.len() as u32);
-        }
-        for (name, count) in [("truncated", truncated), ("skipped", exception.skipped)] {
-            if count > 0 {
-                self.raw(",");
-                self.key(name);
-                json::integer(self.out, count);
-            }
-        }
-        self.raw("}");
-    }
-
-    fn message(&mut self, message: &Message) {
-        let trimmed = self.trimmed;
-        self.bounded(&message.text, limits::MESSAGE_BYTES + 1);
-        if message.is_cut {
-            self.trimmed = trimmed + 1;
-        }
-    }
-
-    fn stack(&mut self, stack: &[Frame]) {
-        let mut opening = ",\"stack\":[{\"path\":";
-        for frame in stack {
-            self.raw(opening);
-            opening = ",{\"path\":";
-            self.cut_before(&frame.path, limits::FRAME_BYTES);
-            self.raw(",\"line\":");
-            json::integer(self.out, frame.line);
-            self.raw(",\"label\":");
-            self.cut_before(&frame.label, limits::FRAME_BYTES);
-            self.raw("}");
-        }
-        if !stack.is_empty() {
-            self.raw("]");
-        }
-    }
-
-    fn id(&mut self, bits: u64) {
+    pub(super) fn id(&mut self, bits: u64) {
         let mut digits = [0; 16];
         crate::id::write_hex(bits, &mut digits);
         self.out.extend_from_slice(&digits);
@@ -473,7 +386,7 @@ impl<'a> Members<'a> {
     }
 
     /// `"key":` for a key that needs no escapes.
-    fn key(&mut self, key: &str) {
+    pub(super) fn key(&mut self, key: &str) {
         self.raw("\"");
         self.raw(key);
         self.raw("\":");

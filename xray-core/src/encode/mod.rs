@@ -2,6 +2,7 @@
 //! as JSON by hand, and packed into documents that fit.
 
 pub(crate) mod aws;
+mod cause;
 pub(crate) mod json;
 mod members;
 pub(crate) mod pack;
