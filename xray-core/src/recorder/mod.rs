@@ -103,8 +103,9 @@ impl Recorder {
     /// at its close with what is closed below it.
     ///
     /// Nothing is recorded inside [`suppressed`](crate::suppressed), or unless the
-    /// header holds Root, Parent and `Sampled=1`. Otherwise it is passed on as it came: with Root alone
-    /// (Lambda's PassThrough) whoever is called may decide.
+    /// header holds Root, Parent and `Sampled=1`. Any other header is passed on
+    /// as it came: with Root alone (Lambda's PassThrough) the service that is
+    /// called may decide.
     ///
     /// What is written to the facade itself is lost, and not counted: its
     /// document is another's. So is what X-Ray keeps on segments alone, wherever
@@ -248,8 +249,8 @@ impl Recorder {
     }
 
     /// Sends what is closed, as [`flush`](Self::flush) does, at most for
-    /// `timeout`, and stops sending. What is left then, and what comes later, is lost as `shutdown`. Calling it again
-    /// does nothing more.
+    /// `timeout`, and stops sending. What is left then, and what comes later, is
+    /// lost as `shutdown`. Calling it again does nothing more.
     pub fn shutdown(&self, timeout: Duration) -> Flush {
         self.here().shutdown(timeout)
     }
