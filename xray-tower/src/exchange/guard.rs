@@ -36,28 +36,6 @@ impl Owner {
             Self::Skipped(_) => {}
         }
     }
-
-    /// Of an unsampled segment, too: its sampler hears of it.
-    fn mark(&self, class: Class) {
-        match self {
-            Self::Segment(segment) => segment.mark(class),
-            Self::Subsegment(_) | Self::Skipped(_) => Entity::mark(self, class),
-        }
-    }
-
-    fn raise(&self, class: Class) {
-        match self {
-            Self::Segment(segment) => segment.raise(class),
-            Self::Subsegment(_) | Self::Skipped(_) => Entity::raise(self, class),
-        }
-    }
-
-    fn http_response(&self, response: HttpResponse) {
-        match self {
-            Self::Segment(segment) => segment.http_response(response),
-            Self::Subsegment(_) | Self::Skipped(_) => Entity::http_response(self, response),
-        }
-    }
 }
 
 impl Deref for Owner {
@@ -167,7 +145,6 @@ impl Guard {
                 // What the peer gets, from whoever catches the panic.
                 owner.http_response(HttpResponse::new(500));
             }
-            self.mark_unsampled(Class::Fault);
         }
         result
     }
@@ -176,7 +153,6 @@ impl Guard {
     pub(crate) fn fail<K>(&self, error: &impl AnyError<K>) {
         if let Some(owner) = &self.owner {
             owner.report_error(error, Class::Fault, None);
-            self.mark_unsampled(Class::Fault);
         }
     }
 
@@ -257,13 +233,6 @@ impl Guard {
         }
     }
 
-    /// What an entity that is recorded knows by its exceptions.
-    fn mark_unsampled(&self, class: Class) {
-        if let Some(owner) = self.owner.as_ref().filter(|owner| !owner.is_recorded()) {
-            owner.mark(class);
-        }
-    }
-
     /// The owner, unless the exchange is skipped.
     fn recording(&self) -> Option<&Owner> {
         let owner = self.owner.as_ref();
@@ -298,7 +267,6 @@ impl Guard {
             Some(_) => "the response body was dropped before its end",
         };
         owner.record_exception("Cancelled", what, class);
-        self.mark_unsampled(class);
     }
 }
 
