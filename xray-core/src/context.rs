@@ -59,9 +59,13 @@ pub fn current() -> Entity {
         .unwrap_or(Entity::NOTHING)
 }
 
-/// Runs a future of which, and below which, nothing is recorded; calls it makes
-/// carry `Sampled=0`, or the caller's header where the SDK is switched off. This
-/// crate runs its own work in it.
+/// Runs a future, or stream, of which, and below which, nothing is recorded;
+/// calls it makes carry `Sampled=0`, or the caller's header where the SDK is
+/// switched off. This crate runs its own work in it.
+///
+/// Calls carry the trace that is current where this is called; where none is,
+/// that of the first poll, so that a [`scope`](Entity::scope) reaches the future
+/// it is given; and where there is none either, one that is made up.
 ///
 /// A task that the future spawns runs outside of it and is recorded as ever. To
 /// suppress the task, spawn it suppressed:
@@ -78,7 +82,10 @@ pub fn current() -> Entity {
 /// # assert!(capture.documents().is_empty());
 /// ```
 pub fn suppressed<F>(future: F) -> Scoped<F> {
-    Scoped::new(suppressed_entity(), future)
+    Scoped {
+        place: Place::Suppressed(current()),
+        inner: Some(future),
+    }
 }
 
 /// What is current, if nothing is to be recorded below it.
@@ -98,16 +105,20 @@ pub(crate) fn detached_entity() -> Entity {
     })
 }
 
+/// The entity of work that is suppressed here.
 pub(crate) fn suppressed_entity() -> Entity {
-    let work = suppression().unwrap_or_else(|| {
-        let current = current();
-        let core = current.core().cloned();
-        let (header, silence) = match current.trace_id() {
+    suppressed_below(&current())
+}
+
+fn suppressed_below(entity: &Entity) -> Entity {
+    let work = entity.suppressed().cloned().unwrap_or_else(|| {
+        let core = entity.core().cloned();
+        let (header, silence) = match entity.trace_id() {
             // Off, headers go on as they came.
             _ if core.as_ref().is_some_and(|core| core.disabled) => {
-                (current.header(), Silence::Below)
+                (entity.header(), Silence::Below)
             }
-            Some(_) => (current.header().with_sampled(Sampled::No), Silence::Below),
+            Some(_) => (entity.header().with_sampled(Sampled::No), Silence::Below),
             None => (made_up(), Silence::Nowhere),
         };
         Work {
@@ -248,7 +259,7 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Scoped<F> {
-        entity: Entity,
+        place: Place,
         #[pin]
         inner: Option<F>,
     }
@@ -256,7 +267,7 @@ pin_project! {
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = this.entity.enter();
+            let _entered = this.place.entity().enter();
             this.inner.set(None);
         }
     }
@@ -265,8 +276,32 @@ pin_project! {
 impl<F> Scoped<F> {
     pub(crate) fn new(entity: Entity, inner: F) -> Self {
         Self {
-            entity,
+            place: Place::Entity(entity),
             inner: Some(inner),
+        }
+    }
+}
+
+/// What is current in a future or stream.
+#[derive(Debug)]
+enum Place {
+    Entity(Entity),
+    /// What the first poll makes of where it was written.
+    Suppressed(Entity),
+}
+
+impl Place {
+    fn entity(&mut self) -> &Entity {
+        if let Self::Suppressed(written) = self {
+            let around = current();
+            let below = match written.yields_to(&around) {
+                true => &around,
+                false => &*written,
+            };
+            *self = Self::Entity(suppressed_below(below));
+        }
+        match self {
+            Self::Entity(entity) | Self::Suppressed(entity) => entity,
         }
     }
 }
@@ -276,7 +311,7 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = this.entity.enter();
+        let _entered = this.place.entity().enter();
         match this.inner.as_pin_mut() {
             Some(inner) => inner.poll(cx),
             None => Poll::Pending, // never: only the drop takes it away
@@ -289,7 +324,7 @@ impl<S: Stream> Stream for Scoped<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        let _entered = this.entity.enter();
+        let _entered = this.place.entity().enter();
         match this.inner.as_pin_mut() {
             Some(inner) => inner.poll_next(cx),
             None => Poll::Ready(None),

@@ -103,7 +103,7 @@ impl Entity {
         }
     }
 
-    /// Whether a subsegment that was named here begins below `around` instead,
+    /// Whether a future that was written here begins below `around` instead,
     /// which is current at its first poll.
     pub(crate) fn yields_to(&self, around: &Self) -> bool {
         let lost = matches!(around.0, Inner::Nothing);

@@ -204,3 +204,47 @@ fn suppressed_needs_no_trace() {
     assert_eq!(recorder.entities().unsampled, 1);
     balance(&recorder);
 }
+
+/// `segment.scope(suppressed(..))` used to tell calls of a made-up trace.
+#[test]
+fn suppressed_takes_its_trace_at_the_first_poll() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let (segment, other) = (recorder.begin_segment("shop"), recorder.begin_segment("b"));
+    let root = || async { current().header().root() };
+    let scoped = segment.scope(suppressed(root()));
+    assert_eq!(ready(scoped), segment.trace_id());
+    // Where it was written there is one.
+    let entered = segment.enter();
+    let written = suppressed(root());
+    drop(entered);
+    assert_eq!(ready(other.scope(written)), segment.trace_id());
+    // It keeps what it took.
+    let mut twice = pin!(suppressed(async {
+        let first = current().header();
+        let mut is_second = false;
+        std::future::poll_fn(|_| match std::mem::replace(&mut is_second, true) {
+            false => Poll::Pending,
+            true => Poll::Ready(()),
+        })
+        .await;
+        (first.root(), current().header() == first)
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let entered = segment.enter();
+    assert!(twice.as_mut().poll(&mut cx).is_pending());
+    drop(entered);
+    let twice = other.scope(twice);
+    assert_eq!(ready(twice), (segment.trace_id(), true));
+    // A future that is never polled is dropped suppressed.
+    struct Begins<'a>(&'a Recorder);
+    impl Drop for Begins<'_> {
+        fn drop(&mut self) {
+            assert!(!self.0.begin_segment("hidden").is_recorded());
+        }
+    }
+    let begins = Begins(&recorder);
+    drop(suppressed(async move { drop(begins) }));
+    drop((segment, other));
+    assert_eq!(capture.documents().len(), 2);
+    balance(&recorder);
+}
