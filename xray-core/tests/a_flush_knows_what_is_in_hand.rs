@@ -190,7 +190,10 @@ fn a_flush_does_not_wait_for_its_own_thread() {
     *flushes.0.lock().unwrap() = Some(recorder.clone());
     let (done, is_done) = channel();
     let segment = with_closed_child(&recorder);
-    thread::spawn(move || done.send(segment.close()));
+    thread::spawn(move || {
+        segment.close();
+        done.send(()).unwrap();
+    });
     is_done.recv_timeout(LONG).unwrap();
     assert_eq!(*flushes.1.lock().unwrap(), [1, 1], "what it holds itself");
     assert!(recorder.flush(LONG).wait().is_complete());
