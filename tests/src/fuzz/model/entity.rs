@@ -115,8 +115,7 @@ impl Values {
             What::Sql(fields, number) => self.sql(*fields, *number),
             What::Request(fields, number) => self.request = Some(request(*fields, *number)),
             What::Response(status, length) => {
-                self.status = Some(*status);
-                self.length = length.or(self.length);
+                (self.status, self.length) = (Some(*status), *length);
             }
             What::Link(number) => self.links.push(json!({
                 "trace_id": format!("1-66f2a1c0-{number:024x}"),
