@@ -160,7 +160,10 @@ impl Host {
                 end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
             }
             Self::Range(range) => match host.parse::<IpAddr>() {
-                Ok(address) => range.contains(&address.to_canonical()),
+                // The system connects to both forms alike.
+                Ok(address) => {
+                    range.contains(&address) || range.contains(&address.to_canonical())
+                }
                 // `127.1` is an address for resolvers.
                 Err(_) => unsure && is_numeric(host),
             },
@@ -197,7 +200,7 @@ fn is_numeric(host: &str) -> bool {
 
 fn parse_port(text: &str) -> Option<u16> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number)
+    text.parse().ok().filter(|port| is_number && *port > 0)
 }
 
 #[cfg(test)]
@@ -248,6 +251,11 @@ mod tests {
                 "0.0.0.0/0",
                 &["10.0.0.7", "10.0.1.7", "11.0.0.7", "[::ffff:10.0.0.7]"],
             ),
+            (
+                "::/0",
+                &["[::1]", "[::ffff:10.0.0.7]", "[2001:db8::7]"],
+            ),
+            ("[::ffff:0:0/90]", &["[::ffff:10.0.0.7]"]),
             ("::1", &["[::1]"]),
             ("[::1]", &["[::1]"]),
             ("[::1]:80", &[]),
@@ -277,6 +285,8 @@ mod tests {
             "evil.example:",
             "evil.example:https",
             "evil.example:99999",
+            "evil.example:0",
+            "[::1]:0",
             "evil.example:+80",
             "evil..example",
             ".evil.example",

@@ -226,6 +226,7 @@ async fn an_invalid_pattern_denies_all_or_allows_nobody() {
         "10.0.*",
         "",
         "e*l.example",
+        "evil.example:0",
     ] {
         let denies = XRayClientLayer::new().never_propagate_to([invalid]);
         assert!(!is_told(&denies, uri).await, "{invalid}");
@@ -269,5 +270,25 @@ async fn a_port_a_dot_and_a_range_are_understood() {
     ] {
         assert_eq!(is_told(&denies, uri).await, !denied, "{uri}");
         assert_eq!(is_told(&allows, uri).await, allowed, "{uri}");
+    }
+}
+
+/// An IPv4 address in an IPv6 one lies in ranges of both.
+#[tokio::test]
+async fn a_mapped_address_lies_in_both_kinds_of_ranges() {
+    let uri = "http://[::ffff:10.0.0.7]/";
+    for (pattern, matched) in [
+        ("::/0", true),
+        ("::ffff:0:0/90", true),
+        ("[::/0]:80", true),
+        ("::ffff:0:0/96", true),
+        ("10.0.0.0/8", true),
+        ("fd00::/8", false),
+        ("[::/0]:443", false),
+    ] {
+        let denies = XRayClientLayer::new().never_propagate_to([pattern]);
+        assert_eq!(is_told(&denies, uri).await, !matched, "{pattern}");
+        let allows = XRayClientLayer::new().propagate_only_to([pattern]);
+        assert_eq!(is_told(&allows, uri).await, matched, "{pattern}");
     }
 }
