@@ -58,6 +58,13 @@ impl Hosts {
     }
 }
 
+/// Whether the text is one host, with or without a port: an IPv6 address stands
+/// in brackets, as in a URL.
+pub(crate) fn is_host(text: &str) -> bool {
+    let pattern = Pattern::parse(text).filter(Pattern::is_one);
+    pattern.is_some() && !text.contains('/') && Target::parse(text).is_some()
+}
+
 /// A wrong host or pattern as it may be shown: a password may stand before `@`.
 pub(crate) fn shown(text: &str) -> String {
     match text.rsplit_once('@') {
@@ -318,6 +325,36 @@ mod tests {
         let long = "a".repeat(64);
         assert_eq!(Pattern::parse(&long), None);
         assert!(Pattern::parse(&long[1..]).is_some());
+    }
+
+    #[test]
+    fn a_host_is_one_name_or_address() {
+        for host in [
+            "stock.internal",
+            "stock.internal.:50051",
+            "10.0.0.7",
+            "10.0.0.7:80",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in [
+            "",
+            "*",
+            "*.internal",
+            "10.0.0.0/8",
+            "10.0.0.7/32",
+            "[::1/128]",
+            "::1",
+            "127.1",
+            "stock.internal:0",
+            "stock.internal/",
+            "me@stock.internal",
+            "no host/",
+        ] {
+            assert!(!is_host(other), "{other}");
+        }
     }
 
     /// A list that denies counts these as matched.

@@ -292,3 +292,14 @@ async fn a_mapped_address_lies_in_both_kinds_of_ranges() {
         assert_eq!(is_told(&allows, uri).await, matched, "{pattern}");
     }
 }
+
+#[tokio::test]
+async fn a_wrong_host_leaves_the_right_one() {
+    for wrong in ["no host/", "*.internal", "10.0.0.0/8", "me@evil.example"] {
+        let layer = XRayClientLayer::new().propagate_only_to(["*"]);
+        let none = layer.clone().host(wrong);
+        assert!(!is_told(&none, "/7").await, "{wrong}");
+        let (_, document) = call(layer.host("stock.internal").host(wrong), "/7", false).await;
+        assert_eq!(document.subsegments[0].name, "stock.internal", "{wrong}");
+    }
+}

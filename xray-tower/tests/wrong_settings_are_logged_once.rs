@@ -35,7 +35,8 @@ fn what_is_no_host_is_logged_once_and_shown() {
         let client: XRayClientLayer = XRayClientLayer::new()
             .propagate_only_to(["*.internal", "10.0.*", "a b"])
             .never_propagate_to(["https://me:hunter2@evil.example/"])
-            .host("stock.internal/x");
+            .host("stock.internal/x")
+            .host("me:hunter2@stock.internal");
         let server: XRayLayer = XRayLayer::new(recorder.clone()).name_from_host(["a*", "*"]);
         let shown = format!("{client:?} {server:?}");
         let invalid = [
@@ -55,6 +56,7 @@ fn what_is_no_host_is_logged_once_and_shown() {
             r#"propagate_only_to: no host, `*.suffix`, address or range: ["10.0.*", "a b"]"#,
             r#"never_propagate_to: no host, `*.suffix`, address or range: ["…@evil.example/"]"#,
             r#"host: no host: "stock.internal/x""#,
+            r#"host: no host: "…@stock.internal""#,
             r#"name_from_host: no host, `*.suffix`, address or range: ["a*"]"#,
         ]
     );

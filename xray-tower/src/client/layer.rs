@@ -11,8 +11,7 @@ use super::destinations::Destinations;
 use crate::classify::{Classifier, Classify};
 use crate::enrich::OnRequest;
 use crate::exchange::Callbacks;
-use crate::hosts::shown;
-use crate::url::Target;
+use crate::hosts::{is_host, shown};
 use crate::wrap;
 
 /// Records every request that goes out as a subsegment of what is current,
@@ -220,8 +219,9 @@ impl<K> XRayClientLayer<K> {
     /// The host, with or without port, of requests that name none, such as those
     /// of a client that adds the origin further in, tonic's among them: it names
     /// the subsegment, stands in its URL, and decides by the lists below. None
-    /// unless set; a request that names its host keeps to that. Any other text
-    /// is logged once, and ignored.
+    /// unless set; a request that names its host keeps to that. A name or an
+    /// address, an IPv6 address in brackets. Any other text is logged once, and
+    /// ignored: an earlier host stays.
     ///
     /// ```
     /// let layer: xray_tower::XRayClientLayer = xray_tower::XRayClientLayer::new()
@@ -231,11 +231,11 @@ impl<K> XRayClientLayer<K> {
     /// ```
     pub fn host(mut self, host: impl AsRef<str>) -> Self {
         let host = host.as_ref();
-        let target = Target::parse(host);
-        if target.is_none() {
+        if is_host(host) {
+            self.options_mut().host = Some(host.to_owned());
+        } else {
             report_setting(&format!("host: no host: {:?}", shown(host)));
         }
-        self.options_mut().host = target.map(|target| target.authority.to_owned());
         self
     }
 
