@@ -72,6 +72,43 @@ async fn the_host_is_the_name_where_it_matches() {
 }
 
 #[tokio::test]
+async fn a_host_without_a_port_has_a_usual_one() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let layer = XRayLayer::new(recorder.clone())
+        .name_from_host(["a.example:443", "b.example:80", "c.example:8080"])
+        .name_from_host(["*.tenant.example:443"])
+        .host_name_limit(1);
+    for (host, name) in [
+        ("a.example", "a.example"),
+        ("a.example:443", "a.example"),
+        ("a.example:80", "shop"),
+        ("b.example", "b.example"),
+        ("c.example", "shop"),
+        ("c.example:8080", "c.example"),
+        ("d.tenant.example", "d.tenant.example"),
+        ("e.tenant.example", "shop"),
+    ] {
+        capture.clear();
+        exchange(&layer, "/", Some(host)).await;
+        assert_eq!(only(&recorder, &capture).name, name, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_counts_as_many_hosts() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let layer = XRayLayer::new(recorder.clone())
+        .name_from_host(["10.0.0.0/8", "10.0.0.2/31", "10.0.0.9", "10.0.0.8/32"])
+        .host_name_limit(1);
+    for host in ["10.0.0.1", "10.0.0.2", "10.0.0.8", "10.0.0.9"] {
+        exchange(&layer, "/", Some(host)).await;
+    }
+    let names = capture.documents().into_iter().map(|one| one.name);
+    let names: Vec<String> = names.collect();
+    assert_eq!(names, ["10.0.0.1", "shop", "10.0.0.8", "10.0.0.9"]);
+}
+
+#[tokio::test]
 async fn a_whole_document() {
     let (recorder, capture) = Recorder::capture("shop");
     let layer = XRayLayer::new(recorder.clone()).name_from_host(["*"]);

@@ -83,9 +83,10 @@ impl<K> XRayLayer<K> {
     /// A pattern is a host (`shop.example`), all hosts below one
     /// (`*.shop.example`), an address, a CIDR range (`10.0.0.0/16`) or `*` for
     /// any host; with or without a port, for which an IPv6 address or range
-    /// stands in brackets. Anything else is logged once, shown by the layer's
-    /// `Debug`, and ignored. Callers choose the host, so say as much as you
-    /// know: `*.shop.example` is better than `*`.
+    /// stands in brackets. Clients leave out the usual port: a request without
+    /// one matches the ports 80 and 443. Anything else is logged once, shown by
+    /// the layer's `Debug`, and ignored. Callers choose the host, so say as much
+    /// as you know: `*.shop.example` is better than `*`.
     ///
     /// ```
     /// # let (recorder, _capture) = xray_core::Recorder::capture("shop");

@@ -46,8 +46,15 @@ impl HostNames {
         if self.hosts.is_empty() || host.len() > HOST_BYTES {
             return None;
         }
-        let is_one = self.hosts.names(target);
-        if !is_one && !self.hosts.matches(target, false) {
+        // A client leaves out the usual port.
+        let ports = target.port.map_or([80, 443], |port| [port; 2]);
+        let targets = ports.map(|port| Target {
+            port: Some(port),
+            ..*target
+        });
+        let is_one = targets.iter().any(|target| self.hosts.names(target));
+        let is_let_in = |target| self.hosts.matches(target, false);
+        if !is_one && !targets.iter().any(is_let_in) {
             return None;
         }
         let address = host.contains(':').then(|| host.parse::<Ipv6Addr>());
