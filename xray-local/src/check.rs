@@ -141,6 +141,12 @@ impl Checker {
         if start.is_none() {
             self.report(at.to("start_time"), "missing");
         }
+        let seconds = [start, end].map(|time| time.and_then(Value::as_f64));
+        if let [Some(start), Some(end)] = seconds
+            && end < start
+        {
+            self.report(at.to("end_time"), "lies before `start_time`");
+        }
         let open = document.get("in_progress") == Some(&Value::Bool(true));
         match (end.is_some(), open) {
             (true, true) => self.report(at.to("end_time"), "stands beside `in_progress`"),
@@ -271,7 +277,13 @@ impl Checker {
             let (fits, reason) = match kind {
                 Type::Text => (value.is_string(), TEXT),
                 Type::Flag => (value.is_boolean(), "must be a boolean"),
-                Type::Integer => (value.is_i64() || value.is_u64(), "must be an integer"),
+                Type::Integer | Type::Length if value.is_u64() && !value.is_i64() => {
+                    (false, "must be at most 9223372036854775807")
+                }
+                Type::Length if value.as_i64().is_some_and(i64::is_negative) => {
+                    (false, "must not be negative")
+                }
+                Type::Integer | Type::Length => (value.is_i64(), "must be an integer"),
                 Type::Object => (value.is_object(), "must be an object"),
                 Type::Texts => (
                     value

@@ -41,13 +41,16 @@ pub(crate) const TEXT: &str = "must be text";
 pub(crate) enum Type {
     Text,
     Flag,
+    /// Of 63 bits and a sign.
     Integer,
+    /// An integer from 0.
+    Length,
     Object,
     Texts,
 }
 /// Names of fields and their types.
 pub(crate) type Fields = &'static [(&'static str, Type)];
-use Type::{Flag, Integer, Object, Text, Texts};
+use Type::{Flag, Integer, Length, Object, Text, Texts};
 
 /// Fields of which the type alone is checked, under the object that holds them.
 /// The collector reads them into typed structures and drops what does not fit.
@@ -87,7 +90,7 @@ pub(crate) const TYPES: &[(&[&str], Fields)] = &[
     ),
     (
         &["http", "response"],
-        &[("status", Integer), ("content_length", Integer)],
+        &[("status", Integer), ("content_length", Length)],
     ),
     (
         &["aws"],

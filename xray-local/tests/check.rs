@@ -243,6 +243,24 @@ fn times() {
             &format!("subsegments[0].end_time: {milliseconds}"),
         ],
     );
+    // Those of 2017, and where they begin.
+    bad(
+        json!({"start_time": 1_500_000_000_000_u64, "end_time": 1_500_000_000_001_u64}),
+        &[
+            &format!("start_time: {milliseconds}"),
+            &format!("end_time: {milliseconds}"),
+        ],
+    );
+    good(json!({"end_time": 1e11}));
+    bad(
+        json!({"end_time": 100_000_000_001_u64}),
+        &[&format!("end_time: {milliseconds}")],
+    );
+    good(json!({"start_time": 10.5, "end_time": 10.5}));
+    bad(
+        nested(json!({"start_time": 10.5, "end_time": 10})),
+        &["subsegments[0].end_time: lies before `start_time`"],
+    );
     bad(
         json!({"start_time": -1}),
         &["start_time: must not lie before 1970"],
@@ -283,6 +301,19 @@ fn integers() {
             "http.response.status: must be an integer",
             "http.response.content_length: must be an integer",
         ],
+    );
+    good(json!({"http": {"response": {"status": i64::MAX, "content_length": i64::MAX}}}));
+    bad(
+        json!({"http": {"response": {"status": 1_u64 << 63, "content_length": u64::MAX}}}),
+        &[
+            "http.response.status: must be at most 9223372036854775807",
+            "http.response.content_length: must be at most 9223372036854775807",
+        ],
+    );
+    // Of an unknown length, as Go has it.
+    bad(
+        json!({"http": {"response": {"status": -1, "content_length": -1}}}),
+        &["http.response.content_length: must not be negative"],
     );
     good(json!({"aws": {"retries": 1, "elastic_beanstalk": {"deployment_id": 32}}}));
     bad(

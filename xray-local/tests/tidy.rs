@@ -49,23 +49,21 @@ fn values() {
     let long = "é".repeat(251);
     untidy(
         &format!(
-            r#","namespace":"local","user":"{long}","http":{{"request":{{"url":"{long}"}},"response":{{"content_length":-1}}}}"#
+            r#","namespace":"local","user":"{long}","http":{{"request":{{"url":"{long}"}},"response":{{"status":-1}}}}"#
         ),
         &[
             "namespace: must be left out for local work",
             "user: longer than 250 characters",
             "http.request.url: longer than 250 characters",
-            "http.response.content_length: must not be negative",
+            "http.response.status: must not be negative",
         ],
     );
     let text = "a".repeat(1001);
     untidy(
-        &format!(
-            r#","annotations":{{"k":"{text}"}},"subsegments":[{{"name":"a","id":"000000000000000b","start_time":2.0,"end_time":1.0}}]"#
-        ),
+        &format!(r#","annotations":{{"k":"{text}"}},"aws":{{"retries":-1}}"#),
         &[
             "annotations.k: longer than 1000 characters",
-            "subsegments[0].end_time: lies before `start_time`",
+            "aws.retries: must not be negative",
         ],
     );
     let many: Vec<_> = (0..51).map(|key| format!(r#""k{key}":1"#)).collect();

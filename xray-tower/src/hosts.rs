@@ -168,9 +168,7 @@ impl Host {
             }
             Self::Range(range) => match host.parse::<IpAddr>() {
                 // The system connects to both forms alike.
-                Ok(address) => {
-                    range.contains(&address) || range.contains(&address.to_canonical())
-                }
+                Ok(address) => range.contains(&address) || range.contains(&address.to_canonical()),
                 // `127.1` is an address for resolvers.
                 Err(_) => unsure && is_numeric(host),
             },
@@ -258,10 +256,7 @@ mod tests {
                 "0.0.0.0/0",
                 &["10.0.0.7", "10.0.1.7", "11.0.0.7", "[::ffff:10.0.0.7]"],
             ),
-            (
-                "::/0",
-                &["[::1]", "[::ffff:10.0.0.7]", "[2001:db8::7]"],
-            ),
+            ("::/0", &["[::1]", "[::ffff:10.0.0.7]", "[2001:db8::7]"]),
             ("[::ffff:0:0/90]", &["[::ffff:10.0.0.7]"]),
             ("::1", &["[::1]"]),
             ("[::1]", &["[::1]"]),
