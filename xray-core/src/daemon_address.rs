@@ -103,6 +103,9 @@ impl DaemonAddress {
         if let Some((_, reason)) = foreign {
             return Err(reason);
         }
+        if text.split_ascii_whitespace().any(is_prefixed_in_capitals) {
+            return Err("`tcp:` and `udp:` are in lower case");
+        }
         let mut words = text.split_ascii_whitespace();
         match (words.next(), words.next(), words.next()) {
             (Some(udp), None, None) if is_prefixed(udp, "udp:") => {
@@ -137,24 +140,35 @@ impl DaemonAddress {
 
 impl HostPort {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
-        let host = match host.strip_prefix('[') {
+        let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let inner = rest.strip_suffix(']').ok_or("a bracket is not closed")?;
+                let (inner, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
                 literal(inner, 0)
                     .filter(SocketAddr::is_ipv6)
                     .ok_or("only an IPv6 address stands in brackets")?;
-                inner
+                (inner, port.strip_prefix(':').ok_or("the port is missing")?)
             }
-            None if host.is_empty() => return Err("the host is missing"),
-            None if host.contains(':') => return Err("an IPv6 address stands in brackets"),
-            None if !host.bytes().all(is_of_a_name) => {
-                return Err("the host holds more than letters, digits, `-`, `_` and `.`");
+            None => {
+                let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+                let is_six = |text| literal(text, 0).is_some_and(|address| address.is_ipv6());
+                if host.is_empty() {
+                    return Err("the host is missing");
+                }
+                if is_six(host) || is_six(text) {
+                    return Err("an IPv6 address stands in brackets");
+                }
+                if host.contains(':') {
+                    return Err("it has more colons than the one before the port");
+                }
+                if !host.bytes().all(is_of_a_name) {
+                    return Err("the host holds more than letters, digits, `-`, `_` and `.`");
+                }
+                (host, port)
             }
-            None => host,
         };
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse() {
-            Ok(port) if port > 0 => Ok(Self {
+            Ok(port) if is_number && port > 0 => Ok(Self {
                 host: host.to_owned(),
                 port,
             }),
@@ -169,12 +183,18 @@ fn is_prefixed(word: &str, prefix: &str) -> bool {
         .is_some_and(|rest| rest.contains(':'))
 }
 
+fn is_prefixed_in_capitals(word: &str) -> bool {
+    let small = word.to_ascii_lowercase();
+    let is_prefixed = |prefix| is_prefixed(&small, prefix) && !word.starts_with(prefix);
+    is_prefixed("udp:") || is_prefixed("tcp:")
+}
+
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }
 
 /// Marks of other notations, and the answer to each.
-const FOREIGN: [(&str, &str); 6] = [
+const FOREIGN: [(&str, &str); 8] = [
     ("\u{feff}", "it begins with a byte order mark"),
     ("\"", "it has quotes"),
     ("'", "it has quotes"),
@@ -184,6 +204,11 @@ const FOREIGN: [(&str, &str); 6] = [
         ",",
         "it has a comma; a space stands between `tcp:` and `udp:`",
     ),
+    (
+        ";",
+        "it has a semicolon; a space stands between `tcp:` and `udp:`",
+    ),
+    ("=", "it has `=`; a colon stands behind `tcp` and `udp`"),
 ];
 
 /// The address that `host` is, unless it is a name.
@@ -229,6 +254,7 @@ mod tests {
             ("10.0.0.1:3000", ("10.0.0.1", 3000), ("10.0.0.1", 3000)),
             ("xray:2000", ("xray", 2000), ("xray", 2000)),
             ("udp:2000", ("udp", 2000), ("udp", 2000)),
+            ("TCP:2000", ("TCP", 2000), ("TCP", 2000)),
             (
                 "x-ray_1.local:1",
                 ("x-ray_1.local", 1),
@@ -253,7 +279,28 @@ mod tests {
             ("host:0", "the port is no number from 1 to 65535"),
             ("host:65536", "the port is no number from 1 to 65535"),
             ("::1:2000", "an IPv6 address stands in brackets"),
+            ("::1", "an IPv6 address stands in brackets"),
+            ("fe80::1%2:2000", "an IPv6 address stands in brackets"),
+            (
+                "127.0.0.1:2000:2001",
+                "it has more colons than the one before the port",
+            ),
             ("[::1:2000", "a bracket is not closed"),
+            ("[::1]", "the port is missing"),
+            ("[::1]2000", "the port is missing"),
+            ("xray:", "the port is no number from 1 to 65535"),
+            ("xray:+2000", "the port is no number from 1 to 65535"),
+            ("[::1]:+2000", "the port is no number from 1 to 65535"),
+            ("UDP:127.0.0.1:2000", "`tcp:` and `udp:` are in lower case"),
+            ("Tcp:a:1 udp:b:2", "`tcp:` and `udp:` are in lower case"),
+            (
+                "a:1;b:2",
+                "it has a semicolon; a space stands between `tcp:` and `udp:`",
+            ),
+            (
+                "tcp=127.0.0.1:2000",
+                "it has `=`; a colon stands behind `tcp` and `udp`",
+            ),
             ("[::1%]:2000", "only an IPv6 address stands in brackets"),
             ("[1.2.3.4]:2000", "only an IPv6 address stands in brackets"),
             ("[host]:2000", "only an IPv6 address stands in brackets"),
