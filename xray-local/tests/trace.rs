@@ -209,6 +209,20 @@ fn the_complete_version_replaces_the_one_in_progress() {
     drawn(&[last, early, streamed], &complete);
 }
 
+/// As a part of a subsegment that was sent on its own, written anew without it.
+#[test]
+fn a_later_part_without_a_parent_keeps_the_known_one() {
+    let below = r#","parent_id":"000000000000000a","type":"subsegment""#;
+    drawn(
+        &[
+            piece("a", "000000000000000a", ""),
+            piece("b", "000000000000000b", below),
+            piece("c", "000000000000000b", ""),
+        ],
+        &["└─ a  500.0 ms", "   └─ c  500.0 ms  +0 µs"],
+    );
+}
+
 #[test]
 fn of_two_complete_versions_the_later_counts() {
     drawn(
