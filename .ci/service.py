@@ -51,6 +51,12 @@ class Moto:
             process.terminate()
             process.wait(10)
 
+    def traces(self):
+        """The ids of all traces that the API has, but of those still in progress."""
+        time = {"StartTime": 0, "EndTime": 1 << 32}
+        answers = self.api.get_paginator("get_trace_summaries").paginate(**time)
+        return [trace["Id"] for answer in answers for trace in answer["TraceSummaries"]]
+
     def documents(self, traces):
         """The documents that the API has of these traces."""
         found = []
