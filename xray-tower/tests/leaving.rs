@@ -180,6 +180,22 @@ async fn a_client_may_leave_and_may_say_otherwise() {
     assert_eq!(client(watching, "text/plain").await, expected);
 }
 
+/// Without the trailers, a classifier may still say how it ended.
+#[tokio::test]
+async fn a_client_that_leaves_asks_how_it_ended() {
+    struct Unsure;
+    impl Classify for Unsure {
+        fn end(&self, _: Class, trailers: Option<&HeaderMap>) -> Class {
+            assert!(trailers.is_none());
+            Class::Fault
+        }
+    }
+    let mut expected = client(|layer| layer, "text/plain").await;
+    expected["fault"] = true.into();
+    let unsure = |layer: XRayClientLayer| layer.classify(Unsure);
+    assert_eq!(client(unsure, "text/plain").await, expected);
+}
+
 /// A long poll that nobody waits for any more.
 #[test]
 fn a_request_left_before_its_response_is_asked_about() {

@@ -97,6 +97,17 @@ async fn lines_of_forwarded_clients_are_read_in_order() {
     }
 }
 
+/// Each line costs time, and the caller writes them.
+#[tokio::test]
+async fn sixteen_lines_of_forwarded_clients_are_read() {
+    for (unknown, client) in [(15, Some("203.0.113.9")), (16, None)] {
+        let mut lines = vec![("x-forwarded-for", &b"unknown"[..]); unknown];
+        lines.push(("x-forwarded-for", b"203.0.113.9"));
+        let (block, _) = recorded(with(get("http://shop.example/"), &lines)).await;
+        assert_eq!(block["client_ip"].as_str(), client, "{unknown}");
+    }
+}
+
 /// The rest of such a host would end the URL before its path.
 #[tokio::test]
 async fn a_host_that_is_no_authority_is_not_part_of_a_url() {

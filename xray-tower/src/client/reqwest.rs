@@ -111,7 +111,6 @@ fn take_head(request: &mut Request) -> Parts {
     let rest = Request::new(request.method().clone(), request.url().clone());
     let mut head = mem::replace(request, rest);
     *request.body_mut() = head.body_mut().take();
-    *request.version_mut() = head.version();
     if let Ok(url) = ANY_URL.parse() {
         *head.url_mut() = url;
     }

@@ -105,6 +105,17 @@ mod tests {
         assert_eq!(names.seen.read().unwrap().len(), 7);
     }
 
+    #[test]
+    fn a_host_is_as_long_as_dns_has_it() {
+        let mut names = HostNames::default();
+        names.allow(["*"]);
+        let named = |length: usize| {
+            let host = "x".repeat(length);
+            names.name(&Target::parse(&host).unwrap()).is_some()
+        };
+        assert_eq!([252, 253, 254].map(named), [true, true, false]);
+    }
+
     /// Both have found that there is one name left.
     #[test]
     fn two_who_come_for_the_last_name() {
