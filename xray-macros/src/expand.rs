@@ -28,6 +28,7 @@ use syn::ext::IdentExt;
 use syn::visit_mut::{self, VisitMut};
 use syn::{AttrStyle, Path, Result, Type, parse_quote, parse2};
 
+use crate::boxed::read_moved;
 use crate::function::{Argument, Function};
 use crate::options::{Errors, Namespace, Options};
 
@@ -41,9 +42,13 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn traced(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let function: Function = parse2(item)?;
+    let mut function: Function = parse2(item)?;
     let options: Options = parse2(options)?;
     function.check()?;
+    if function.boxed.is_some() {
+        let recorded: Vec<_> = options.annotate.iter().chain(&options.metadata).collect();
+        function.body = read_moved(&function.body, &recorded);
+    }
 
     let krate = options.krate.clone();
     let krate = krate.unwrap_or_else(|| parse_quote! { ::xray_core });
@@ -272,6 +277,55 @@ mod tests {
                  its run; make it an `async fn`, let its body end with \
                  `Box::pin(async move { .. })`, or trace the future itself with \
                  `xray_core::TraceExt::subsegment`"
+            );
+        }
+    }
+
+    #[test]
+    fn an_alias_does_not_hide_a_boxed_future() {
+        for body in [
+            "Box::pin(async { 7 })",
+            "let n = 7; std::boxed::Box::pin(async { n }.fuse())",
+        ] {
+            let error = complaint("", &format!("fn f() -> Boxed<u8> {{ {body} }}"));
+            assert!(
+                error.starts_with("this function returns a future"),
+                "{error}"
+            );
+        }
+        let expanded = traced(
+            TokenStream::new(),
+            "fn f() -> Pinned<u8> { Box::pin(7) }".parse().unwrap(),
+        );
+        assert!(expanded.is_ok(), "no future");
+    }
+
+    #[test]
+    fn a_return_before_a_boxed_future_is_refused() {
+        for early in [
+            "if n == 0 { return Box::pin(async move { 0 }); }",
+            "let n = match n { 0 => return g(), n => n };",
+            "return g();",
+        ] {
+            let item =
+                format!("fn f(n: u8) -> Boxed<u8> {{ {early} Box::pin(async move {{ n }}) }}");
+            assert_eq!(
+                complaint("", &item),
+                "this `return` leaves before the future that is traced; move what stands before \
+                 `Box::pin(async move { .. })` into its block"
+            );
+        }
+        for inner in [
+            "let n = (|| { return n; })();",
+            "fn g() -> u8 { return 7; }",
+            "let g = async move { return n; };",
+        ] {
+            let item = format!(
+                "fn f(n: u8) -> Boxed<u8> {{ {inner} Box::pin(async move {{ return n; }}) }}"
+            );
+            assert!(
+                traced(TokenStream::new(), item.parse().unwrap()).is_ok(),
+                "{inner}"
             );
         }
     }

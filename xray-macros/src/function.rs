@@ -9,7 +9,7 @@ use syn::{
     ReturnType, Signature, Token, Type, TypeParamBound, Visibility,
 };
 
-use crate::boxed::Boxed;
+use crate::boxed::{Boxed, ends_boxed};
 
 /// A function with a body. The body is not parsed: it is handed on as it is.
 pub(crate) struct Function {
@@ -76,8 +76,15 @@ impl Function {
                 "a `const fn` cannot be traced: it may run while the program is compiled",
             ));
         }
+        if let Some(early) = self.boxed.as_ref().and_then(Boxed::early_return) {
+            return Err(Error::new(
+                early,
+                "this `return` leaves before the future that is traced; move what stands \
+                 before `Box::pin(async move { .. })` into its block",
+            ));
+        }
         if let (false, Some(output)) = (self.is_async(), self.returned())
-            && future(output).is_some()
+            && (future(output).is_some() || ends_boxed(&self.body.stream()))
         {
             return Err(Error::new(
                 output.span(),

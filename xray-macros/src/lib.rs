@@ -159,7 +159,9 @@ mod options;
 ///
 /// `#[async_trait]` turns an `async fn` into a function that returns a boxed
 /// future. The attribute goes on the method, inside, and traces the run of that
-/// future as it does for an `async fn`. tonic's services are written so.
+/// future as it does for an `async fn`. tonic's services are written so. A
+/// function written like that by hand is traced in the same way; it does not
+/// compile with a `return` before the boxed future, which would leave untraced.
 ///
 /// ```
 /// # use async_trait::async_trait;

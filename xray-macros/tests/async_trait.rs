@@ -1,6 +1,9 @@
 //! `#[subsegment]` on the methods of an `#[async_trait]`, and on functions that
 //! box a future by hand.
 
+// An argument that is recorded and nothing else is used.
+#![deny(unused_variables)]
+
 mod common;
 
 use std::future::Future;
@@ -23,6 +26,8 @@ trait Stock: Sync {
     async fn count(&self, item: &str) -> Result<usize, io::Error>;
 
     async fn take(&mut self, mut items: Vec<String>);
+
+    async fn note(&self, number: u8, text: String) -> u8;
 
     #[subsegment]
     async fn described(&self) -> String {
@@ -53,6 +58,11 @@ impl Stock for Shelf {
         pause().await;
         self.items.append(&mut items);
     }
+
+    #[subsegment(annotate(number), metadata(text))]
+    async fn note(&self, number: u8, text: String) -> u8 {
+        7
+    }
 }
 
 #[test]
@@ -64,6 +74,7 @@ fn a_method_of_an_async_trait_is_traced_as_it_runs() {
         assert_eq!(finish(stock.count("tea")).unwrap(), 1);
         finish(stock.count("cup")).unwrap_err();
         assert_eq!(finish(stock.described()), "stock");
+        assert_eq!(finish(stock.note(3, "cups".into())), 7);
     });
     let count = |item: &str| json!({ "item": item, "in_the_body": true });
     let mut failed = fault("count", "std::io::error::Error", "out of it");
@@ -75,6 +86,11 @@ fn a_method_of_an_async_trait_is_traced_as_it_runs() {
             { "name": "count", "annotations": count("tea") },
             failed,
             { "name": "described" },
+            {
+                "name": "note",
+                "annotations": { "number": 3 },
+                "metadata": { "default": { "text": "cups" } },
+            },
         ])
     );
 }
@@ -113,6 +129,11 @@ fn a_future_boxed_by_hand_is_traced_as_it_runs() {
     fn by_alias(number: u8) -> Boxed<u8> {
         std::boxed::Box::pin(async move { number })
     }
+    #[subsegment]
+    #[rustfmt::skip]
+    fn with_a_comma(number: u8) -> Boxed<u8> {
+        Box::pin(async move { number },)
+    }
     struct Kept(Option<Boxed<u8>>);
     impl Kept {
         #[subsegment]
@@ -124,6 +145,7 @@ fn a_future_boxed_by_hand_is_traced_as_it_runs() {
         drop(parse("never polled"));
         finish(parse("many")).unwrap_err();
         assert_eq!(finish(by_alias(3)), 3);
+        assert_eq!(finish(with_a_comma(4)), 4);
         let mut kept = Kept(None);
         kept.keep();
         assert_eq!(finish(kept.0.unwrap()), 7);
@@ -133,6 +155,7 @@ fn a_future_boxed_by_hand_is_traced_as_it_runs() {
         json!([
             fault("parse", "std::io::error::Error", "invalid digit found in string"),
             { "name": "by_alias" },
+            { "name": "with_a_comma" },
             { "name": "keep" },
         ])
     );
