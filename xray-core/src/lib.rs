@@ -115,6 +115,7 @@ mod sampling;
 
 // what happens meanwhile
 mod closure;
+mod connection_string;
 mod context;
 mod entity;
 mod future;
