@@ -14,7 +14,8 @@ pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
     let rest = &url[start..];
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let host = &rest[..end];
-    if let Some(at) = host.rfind('@') {
+    let path = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    if let Some(at) = end_of_user(host, path) {
         return (&url[..start], without_query(&rest[at + 1..], 0));
     }
     match odd_port(host, start == 0) {
@@ -29,6 +30,18 @@ pub(crate) fn without_secrets(url: &str) -> (&str, &str) {
             None => ("", &url[..start + colon]),
         },
     }
+}
+
+/// The `@` behind a user. A password may hold slashes, and begin like a port.
+fn end_of_user(host: &str, path: &str) -> Option<usize> {
+    let last = path.rfind('@')?;
+    if host.contains('@') {
+        return host.contains(':').then_some(last).or(host.rfind('@'));
+    }
+    let is_like_port = host.contains(':') && odd_port(host, false).is_none();
+    // Of a port and `/@name` the host may be told.
+    let is_name = path[..last].len() == host.len() + 1;
+    (is_like_port && !is_name && !host.starts_with('[')).then_some(last)
 }
 
 /// Where the authority of a URL begins; a mere path has none.
@@ -66,46 +79,37 @@ pub(crate) fn odd_port(host: &str, strict: bool) -> Option<usize> {
 }
 
 /// Cuts off the query, and from `start` on a session or a user of another URL
-/// that the path may hold.
+/// that the path may hold, plain or percent-encoded.
 fn without_query(url: &str, start: usize) -> &str {
     let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let url = without_inner_user(url, start);
-    let url = without_encoded_url(url, start);
+    let path = url[start..]
+        .find(['/', '\\'])
+        .map_or(url.len(), |at| start + at);
+    let url = without_inner_secrets(url, path);
     let mut parameters = url.match_indices(';');
     let secret = parameters.find(|(at, _)| is_secret_parameter(&url[at + 1..]));
     secret.map_or(url, |(at, _)| &url[..at])
 }
 
-/// Cuts before an inner URL, of one slash or two, that names a user.
-fn without_inner_user(url: &str, start: usize) -> &str {
-    let Some(user) = url.rfind('@') else {
-        return url;
-    };
-    let inner = url[start..].match_indices(':').map(|(at, _)| start + at);
-    let is_url = |at: &usize| url[at + 1..].starts_with(['/', '\\']);
-    let inner = inner.into_iter().find(is_url).filter(|at| *at < user);
-    &url[..inner.unwrap_or(url.len())]
-}
-
-/// Cuts what a percent-encoded URL must not show: all of it when it names a user
-/// or is encoded twice, else its query.
-fn without_encoded_url(url: &str, start: usize) -> &str {
-    if !url.contains('%') {
-        return url;
-    }
+/// Cuts before a user in the path (`a:b@`), a URL that is encoded twice, and an
+/// encoded query or parameter.
+fn without_inner_secrets(url: &str, path: usize) -> &str {
     let lower = url.to_ascii_lowercase();
-    let find = |text: &str, from: usize| lower[from..].find(text).map(|at| from + at);
-    if let Some(twice) = find("%253a%252f", start) {
-        return &url[..twice];
-    }
-    let Some(scheme) = find("%3a%2f", start) else {
-        return url;
+    let first = |texts: &[&str]| {
+        let found = texts.iter().filter_map(|text| lower[path..].find(text));
+        found.min().map(|at| path + at)
     };
-    if lower[scheme..].contains('@') || find("%40", scheme).is_some() {
-        return &url[..scheme];
-    }
-    let query = [find("%3f", scheme), find("%23", scheme)];
-    &url[..query.into_iter().flatten().min().unwrap_or(url.len())]
+    let last_at = [lower.rfind('@'), lower.rfind("%40")]
+        .into_iter()
+        .flatten()
+        .max();
+    let user = first(&[":", "%3a"]).filter(|colon| last_at.is_some_and(|at| *colon < at));
+    let others = first(&["%253a%252f", "%253f", "%3f", "%23", "%3b"]);
+    &url[..[user, others]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(url.len())]
 }
 
 /// Whether `;name=value` in a path is a session or a secret.
@@ -169,6 +173,19 @@ mod tests {
             ("https://h/a;b=c;Access_Token=s/d", "https://h/a;b=c"),
             ("https://h/a;PHPSESSID=s", "https://h/a"),
             ("", ""),
+            ("https://me:12/s@h/a", "https://h/a"),
+            ("https://me:p@x/s@h/a", "https://h/a"),
+            ("https://h/a%3Ftoken=s", "https://h/a"),
+            ("https://h/a%3Btoken=s", "https://h/a"),
+            ("https://h/to/https:%2F%2Fme:s@h", "https://h/to/https"),
+            (
+                "https://h/to/https:%2F%2Fh%2F%3Ft=s",
+                "https://h/to/https:%2F%2Fh%2F",
+            ),
+            ("https://h/to/postgres%3A//me:s@h", "https://h/to/postgres"),
+            ("https://h/to/me:s@h", "https://h/to/me"),
+            ("https://[::1]:80/a/@me", "https://[::1]:80/a/@me"),
+            ("https://h/a:b/12:30", "https://h/a:b/12:30"),
         ] {
             let (origin, rest) = without_secrets(url);
             assert_eq!(format!("{origin}{rest}"), expected, "{url}");
