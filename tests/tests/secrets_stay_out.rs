@@ -83,6 +83,14 @@ const URLS: &[&str] = &[
     "/to/https%253A%252F%252Fme%253A$%2540other.example",
     "https://shop.example/a;token=$",
     "https://shop.example/a;b=c;access_token=$/d",
+    "https://me:12/$@h/a",
+    "https://me:p@x/$@h/a",
+    "https://h/a%3Ftoken=$",
+    "https://h/a%3Btoken=$",
+    "https://h/to/https:%2F%2Fme:$@h",
+    "https://h/to/https:%2F%2Fh%2F%3Ftoken=$",
+    "https://h/to/postgres%3A//me:$@h",
+    "https://h/to/me:$@h",
 ];
 
 /// Keys whose values are secret.
@@ -154,7 +162,7 @@ const PAIRS: &[&str] = &[
     "host=db\n@=$\nport=1",
 ];
 
-/// Passwords that stand before a host.
+/// Passwords that stand before a host, and wherever else no pair shows them.
 const USERS: &[&str] = &[
     "postgresql://me:$@db:5432/orders",
     "postgres://me:$@db",
@@ -191,6 +199,61 @@ const USERS: &[&str] = &[
     "Server=db;AwsCredentialsProviderArguments=AKIA,$",
     "mongodb://db/?authMechanismProperties=AWS_SESSION_TOKEN:$",
     "host=db;app=AWS_SESSION_TOKEN:$;port=1",
+    "Server=db;Pwd=x&$;Uid=me",
+    "host=db user=me password=x&$",
+    "host=db user=me password=x;$",
+    "mysql://db/o?password=x;$&ssl=on",
+    "mysql://db/o?password=x,port=$&ssl=on",
+    "Driver=x;Pwd='ab'$;Uid=me",
+    "Driver=x;Pwd={ab}$;Uid=me",
+    "mysql://db/o?password='ab'$",
+    "Server=me:$@db:3306;Database=o",
+    "host=me:$@db port=1",
+    "Data Source=me/$@//db:1521/o;",
+    "endpoint=https%3A%2F%2Fme%3A$%40h",
+    "Server=https://h/a?$;Uid=me",
+    "Server=https://h/a#$",
+    r#"{"host":"db","password":"$"}"#,
+    "host: db\npassword: $\n",
+    "password:'x $' host:db",
+    "token : $",
+    "novel:$ host:db",
+    "mysql --password $ db",
+    "mysql -u me -p$ db",
+    "me:p@x;$@tcp(db:3306)/o",
+    "me:p@x?$@tcp(db:3306)/o",
+    "me:p@x $@tcp(db:3306)/o",
+    "mysql://me:p@x?$@db/o",
+    "mysql://me:12/$@db/o",
+    "mysql://me:/$@db/o",
+    "db/o?$",
+    "https://h/a?$",
+    "host=db user=me password=a;$ dbname=x",
+    "host=db user=me password=a&$ dbname=x",
+    "Server=db;User Id=me;Password=a&$",
+    "Server=db;User Id=me;Password=a&$;Database=x",
+    "Server=db;User Id=me;Password=a host=$;Database=x",
+    "Server=db;User Id=me;Password=\"a;$\"",
+    "Server=db;User Id=me;Password='a''$'",
+    "Server=db;User Id=me;Password={a;$}",
+    "postgresql://me:a&$@db/x",
+    "postgresql://me:1234/$@db/x",
+    "postgresql://db/x?password=a%26$",
+    "Server=db;AccountKey=$==",
+    "me/$@//db:1521/x",
+    "User Id=me/$;Data Source=db",
+    "Data Source=me/$@db",
+    "redis://:$@db:1/0",
+    "db:6379,password=$,ssl=True",
+    "db:6379,password=a,$",
+    "--password $",
+    "password $",
+    "Password:$",
+    "Password: $",
+    "\"password\": \"$\"",
+    "{\"password\":\"$\"}",
+    "Server=db;Pass word=$",
+    "Server=db;Pässword=$",
 ];
 
 /// How an error may show a URL.
@@ -199,6 +262,64 @@ const ERRORS: &[&str] = &[
     "cannot connect to @: refused",
     "ConnectError { url: \"@\", attempts: 3 }",
     "@",
+];
+
+/// What an error may say of a URL in other forms.
+const MESSAGES: &[&str] = &[
+    r#"GET http://h/p?f={"token":"$"} failed"#,
+    r#"GET http://h/p?f="$" failed"#,
+    "GET http://h/p?f=<$> failed",
+    "no route for /7?token=$",
+    "GET /k?X-Amz-Signature=$ is 403",
+    "b.s3.amazonaws.com/k?X-Amz-Signature=$ is 403",
+    "//h/a?token=$ refused",
+    "//me:$@h/a refused",
+    "proxy me:$@proxy:8080 refused",
+    "jdbc:oracle:thin:me/$@//db:1521/o refused",
+    "jdbc:oracle:thin:me/$@db:1521:o refused",
+    "https:me:$@h/a",
+    "file:/a?token=$",
+    "urn:x?token=$",
+    r#"{"url":"https:\/\/me:$@h\/a"}"#,
+    r#"{"url":"postgres:\/\/me:$@db\/o"}"#,
+    r#"{"url":"redis:\/\/:$@db\/0"}"#,
+    "to https%3A%2F%2Fme%3A$%40h%2F failed",
+    "redirect_uri=https%3A%2F%2Fh%2F%3Ftoken%3D$ failed",
+    "at https://me:pa $@h/a now",
+    "at https://me:p@ss $@h/a now",
+    "at https://me:12 $@h/a now",
+    "at https://me:pa\n$@h/a now",
+    "at https://u:123 $@h/a",
+    "at https://u:123/$@h/a",
+    "at https://h/a?q={\"t\":\"$\"} failed",
+    "at https://h/a?q=<$>",
+    "at https://h/a?q=a`$",
+    "at https://h/a?q='$'",
+    "at https://h/a#$",
+    "at https://h/a?q=[$]",
+    "at https://h/a?q=a|$",
+    "at https://h/a?q=a,https://x/?b=$",
+    "at HTTPS://u:$@h",
+    "at https:u:$@h",
+    "at https:///u:$@h",
+    "at https:/\\u:$@h",
+    "at https%3A//u:$@h",
+    "at https://$@h",
+    "at //u:$@h/a",
+    "at u:$@h:80/a",
+    "at /a?token=$",
+    "at h.example/a?X-Amz-Signature=$",
+    "at amqp://u:$@h",
+    "at postgres://u:p\n$@h",
+    "at mailto:u?body=$",
+    "at https://h/a\\?q=$",
+    "at https://h/a%3Fq=$",
+    "at https://h:443?$",
+    "at https://[::1]?$",
+    "at https://u:[$]@h",
+    "at https://u:($)@h)",
+    "at https://h/;token=$",
+    "at wss:/h?$",
 ];
 
 /// An error with a source, both of which show something.
@@ -225,10 +346,20 @@ fn record_text(segment: &xray_core::Segment, text: &str) {
     segment.begin_subsegment("boxed").record_error(&anyhow);
     let payload: Box<dyn std::any::Any + Send> = Box::new(text.to_owned());
     segment.begin_subsegment("panic").record_panic(&payload);
-    let report = ExceptionReport::new("Error", text);
+    let report = ExceptionReport::new(text, text).frame(text, 1, text);
     segment
         .begin_subsegment("report")
         .report_exception(&report, Class::Fault);
+    segment.metadata("refused", Refuses(text));
+}
+
+/// A value whose `Serialize` fails, and says why.
+struct Refuses<'a>(&'a str);
+
+impl serde::Serialize for Refuses<'_> {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom(self.0))
+    }
 }
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -297,6 +428,7 @@ fn a_marker_in_each_secret_place_comes_out_nowhere() {
         .filter(|url| url.contains("://") && url.starts_with(|c: char| c.is_alphabetic()));
     let errors: Vec<String> = shown
         .flat_map(|url| ERRORS.iter().map(move |error| error.replace('@', url)))
+        .chain(filled(MESSAGES))
         .collect();
     assert!(errors.len() > 150, "{}", errors.len());
     for text in &errors {

@@ -141,7 +141,7 @@ impl<'a> ExceptionReport<'a> {
         if self.stack.len() == limits::STACK_FRAMES {
             self.truncated = self.truncated.saturating_add(1);
         } else {
-            let owned = |text| Cow::Owned(cut(text, limits::FRAME_BYTES).into_owned());
+            let owned = |text| Cow::Owned(told(text, limits::FRAME_BYTES));
             self.stack.push(Frame {
                 path: owned(path),
                 line,
@@ -241,7 +241,7 @@ impl Cause {
             };
             chain.push(Exception {
                 id,
-                kind: cut(kind, limits::EXCEPTION_KIND_BYTES).into_owned(),
+                kind: told(kind, limits::EXCEPTION_KIND_BYTES),
                 message,
                 remote: false,
                 cause: None,
@@ -275,7 +275,7 @@ impl Cause {
         };
         let exception = Exception {
             id,
-            kind: cut(report.kind, limits::EXCEPTION_KIND_BYTES).into_owned(),
+            kind: told(report.kind, limits::EXCEPTION_KIND_BYTES),
             message,
             remote: report.remote,
             cause: None,
@@ -316,6 +316,17 @@ pub(super) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     } else {
         format!("{}…", &text[..end]).into()
     }
+}
+
+/// A text that is cut, without the secrets of the URLs in it.
+fn told(text: &str, limit: usize) -> String {
+    let end = floor_char_boundary(text, limit);
+    let is_cut = end < text.len();
+    let mut told = scrubbed(&text[..end], is_cut).into_owned();
+    if is_cut {
+        told.push('…');
+    }
+    told
 }
 
 fn fingerprint(message: &Message) -> u64 {

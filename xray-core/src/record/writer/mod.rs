@@ -15,6 +15,7 @@ use self::compound::{Compound, Raw};
 use super::bounded::Bounded;
 use crate::encode::json::{escaped, harmless, integer, string};
 use crate::limits;
+use crate::scrub::scrubbed;
 
 /// What becomes of a `null`, and of an object without members, that is a member
 /// or an item.
@@ -53,7 +54,8 @@ impl std::error::Error for Stopped {}
 impl Error for Stopped {
     fn custom<T: Display>(why: T) -> Self {
         let why = Bounded::of(&why, limits::MESSAGE_BYTES);
-        let why = why.map(|why| why.text).unwrap_or_default();
+        let why = why.map(|why| scrubbed(&why.text, why.is_cut).into_owned());
+        let why = why.unwrap_or_default();
         Self(Box::new(Stop::Refused(why)))
     }
 }
