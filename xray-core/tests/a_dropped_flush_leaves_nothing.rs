@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::net::UdpSocket;
 use std::pin::Pin;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -113,6 +113,44 @@ fn each_that_awaits_is_woken_when_it_is_due() {
     woken.recv_timeout(LONG).unwrap();
     assert_eq!(poll(&mut long, &waker), Poll::Ready(Flushed::leaving(0)));
     assert_eq!(recorder.documents().sent, 1);
+}
+
+/// Blocks the thread that wakes it.
+struct Blocks(std::sync::mpsc::Sender<()>, Mutex<Receiver<()>>);
+
+impl Wake for Blocks {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).unwrap();
+        let _ = self.1.lock().unwrap().recv_timeout(LONG * 6);
+    }
+}
+
+/// All others used to wait for it, also beyond their deadlines.
+#[test]
+fn a_waker_that_blocks_stops_no_other_flush() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let away = socket();
+    let recorder = recorder(&away).build().unwrap();
+    drop(away);
+    recorder.begin_segment("shop").close();
+    let ((blocks, is_blocked), (let_go, go)) = (channel(), channel());
+    let (tell, woken) = channel();
+    let (blocking, waker) = (
+        Waker::from(Arc::new(Blocks(blocks, Mutex::new(go)))),
+        Waker::from(Arc::new(Woken(tell))),
+    );
+    let mut first = recorder.flush(Duration::from_millis(50));
+    assert!(poll(&mut first, &blocking).is_pending());
+    let mut second = recorder.flush(Duration::from_millis(200));
+    assert!(poll(&mut second, &waker).is_pending());
+    is_blocked.recv_timeout(LONG).unwrap();
+    woken.recv_timeout(LONG).unwrap();
+    assert_eq!(poll(&mut second, &waker), Poll::Ready(Flushed::leaving(1)));
+    let mut third = recorder.flush(Duration::from_millis(50));
+    assert!(poll(&mut third, &waker).is_pending());
+    woken.recv_timeout(LONG).unwrap();
+    assert_eq!(poll(&mut third, &waker), Poll::Ready(Flushed::leaving(1)));
+    let_go.send(()).unwrap();
 }
 
 /// It used to wait for itself as long as it was told to.

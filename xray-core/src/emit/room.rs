@@ -1,7 +1,8 @@
 //! Those who wait for a flush, on a thread or in a task.
 //!
 //! A thread waits here itself. Tasks are woken by one thread for all of them,
-//! which is there as long as one of them waits: no runtime's timer is needed,
+//! which is there as long as one of them waits, and is relieved by another before
+//! it runs a waker while others wait: no runtime's timer is needed,
 //! none can starve it, and a flush that is dropped leaves nothing behind.
 
 use std::fmt;
@@ -49,6 +50,8 @@ struct State {
     rings: u64,
     numbers: u64,
     seats: Vec<Seat>,
+    /// Those who are to be woken, and have no seat any more.
+    due: Vec<Seat>,
     /// There is a thread that wakes those who have a seat.
     is_attended: bool,
 }
@@ -126,9 +129,7 @@ impl Room {
         if !attends {
             return true;
         }
-        let room = self.clone();
-        let attendant = thread::Builder::new().name("xray-flush".to_owned());
-        let spawned = attendant.spawn(move || room.attend()).is_ok();
+        let spawned = self.spawn_attendant();
         if !spawned {
             self.state.lock().is_attended = false;
         }
@@ -146,10 +147,36 @@ impl Room {
     }
 
     /// Wakes those whose goal is reached, or whose time is over, until nobody
-    /// has a seat.
-    fn attend(&self) {
+    /// has a seat. A waker may block: while others wait, another thread goes on.
+    fn attend(self: &Arc<Self>) {
+        while let Some((Seat { waker, .. }, is_last)) = self.next_due() {
+            let is_relieved = is_last || self.spawn_attendant();
+            guarded(|| waker.wake());
+            if is_relieved {
+                return;
+            }
+        }
+    }
+
+    fn spawn_attendant(self: &Arc<Self>) -> bool {
+        let room = self.clone();
+        let attendant = thread::Builder::new().name("xray-flush".to_owned());
+        attendant.spawn(move || room.attend()).is_ok()
+    }
+
+    /// Waits for the next one to wake, and tells whether it is the last.
+    fn next_due(&self) -> Option<(Seat, bool)> {
         let mut state = self.state.lock();
         loop {
+            if let Some(seat) = state.due.pop() {
+                state.is_attended = !(state.due.is_empty() && state.seats.is_empty());
+                let is_last = !state.is_attended;
+                return Some((seat, is_last));
+            }
+            if state.seats.is_empty() {
+                state.is_attended = false;
+                return None;
+            }
             let rings = state.rings;
             let seats = state.seats.iter();
             let goals: Vec<_> = seats
@@ -162,20 +189,17 @@ impl Room {
             });
             let due: Vec<u64> = due.collect();
             state = self.state.lock();
-            let (woken, waiting) = std::mem::take(&mut state.seats)
+            let (due, waiting) = std::mem::take(&mut state.seats)
                 .into_iter()
                 .partition::<Vec<_>, _>(|seat| due.contains(&seat.number));
+            state.due.extend(due);
             state.seats = waiting;
             let until = state.seats.iter().map(|seat| seat.deadline).min();
-            state.is_attended = until.is_some();
-            drop(state);
-            for Seat { waker, .. } in woken {
-                guarded(|| waker.wake());
+            if state.due.is_empty()
+                && let Some(until) = until
+            {
+                state = self.wait(state, rings, until);
             }
-            let Some(until) = until else {
-                return;
-            };
-            state = self.wait(self.state.lock(), rings, until);
         }
     }
 }
