@@ -247,7 +247,21 @@ fn what_no_hook_changes_stays_to_the_letter() {
 fn a_hook_cannot_make_a_document_invalid() {
     type Change = fn(&mut Document);
     type Sent = fn(&Document) -> bool;
-    let changes: [(Change, Sent); 40] = [
+    let changes: [(Change, Sent); 45] = [
+        (
+            |d| d.start_time = Some(-1e300),
+            |d| d.start_time > Some(1e9),
+        ),
+        (|d| d.start_time = Some(1e12), |d| d.start_time < Some(1e11)),
+        (|d| d.end_time = Some(0.0), |d| d.end_time == d.start_time),
+        (
+            |d| d.id = "ABCDEF0123456789".into(),
+            |d| d.id == "abcdef0123456789",
+        ),
+        (
+            |d| d.trace_id = Some("1-66F2A1C0-0123456789ABCDEF01234567".into()),
+            |d| d.trace_id.as_deref() == Some("1-66f2a1c0-0123456789abcdef01234567"),
+        ),
         (|d| d.name = "a?b".into(), |d| d.name == "a_b"),
         (|d| d.name.clear(), |d| d.name == "_"),
         (|d| d.id.clear(), |d| d.id.len() == 16),

@@ -2,6 +2,8 @@
 //! since one bad member costs a reader the whole document.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -47,10 +49,34 @@ impl Making {
         }
     }
 
-    fn retain<T>(&mut self, items: &mut Vec<T>, is_valid: impl FnMut(&T) -> bool) {
+    fn retain<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        mut is_valid: impl FnMut(&mut Self, &mut T) -> bool,
+    ) {
         let before = items.len();
-        items.retain(is_valid);
+        items.retain_mut(|item| is_valid(self, item));
         self.trimmed += (before - items.len()) as u64;
+    }
+
+    /// Writes an id in lower case; `false` if it is none.
+    fn id<T: FromStr>(&mut self, id: &mut str) -> bool {
+        if id.parse::<T>().is_err() {
+            return false;
+        }
+        if id.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            id.make_ascii_lowercase();
+            self.trimmed += 1;
+        }
+        true
+    }
+
+    fn keep_id(&mut self, place: &mut Option<String>) {
+        let is_wrong = |id| !self.id::<SegmentId>(id);
+        if place.as_deref_mut().is_some_and(is_wrong) {
+            *place = None;
+            self.trimmed += 1;
+        }
     }
 
     fn cut(&mut self, text: &mut String, limit: usize) {
@@ -77,25 +103,26 @@ impl Making {
 
     fn place(&mut self, document: &mut Document, before: &Document) {
         document.kind.clone_from(&before.kind);
-        if !is_segment_id(&document.id) {
+        if !self.id::<SegmentId>(&mut document.id) {
             document.id.clone_from(&before.id);
             self.trimmed += 1;
         }
-        let is_trace_id = |id: &String| id.parse::<TraceId>().is_ok();
-        if !document.trace_id.as_ref().is_some_and(is_trace_id) {
+        let is_trace_id = |id| self.id::<TraceId>(id);
+        if !document.trace_id.as_deref_mut().is_some_and(is_trace_id) {
             document.trace_id.clone_from(&before.trace_id);
             self.trimmed += 1;
         }
-        self.keep(&mut document.parent_id, |id| is_segment_id(id));
+        self.keep_id(&mut document.parent_id);
         if document.parent_id.is_none() && before.is_subsegment() {
             document.parent_id.clone_from(&before.parent_id);
         }
     }
 
-    /// A start, and either an end or the mark that there is none yet.
+    /// A start, and either an end that is not before it or the mark that there is
+    /// none yet.
     fn times(&mut self, document: &mut Document, like: &Document) {
         let was = (document.start_time, document.end_time, document.in_progress);
-        let is_time = |time: &f64| time.is_finite();
+        let is_time = |time: &f64| TIMES.contains(time);
         let start = document.start_time.filter(is_time);
         document.start_time = start.or(like.start_time);
         document.end_time = document.end_time.filter(is_time);
@@ -104,6 +131,9 @@ impl Making {
         } else if document.end_time.is_none() {
             document.end_time = like.end_time;
             document.in_progress = like.end_time.is_none();
+        }
+        if let (Some(start), Some(end)) = (document.start_time, &mut document.end_time) {
+            *end = end.max(start);
         }
         let is = (document.start_time, document.end_time, document.in_progress);
         self.trimmed += u64::from(was != is);
@@ -140,8 +170,8 @@ impl Making {
             &mut document.resource_arn,
         ]);
         self.block(&mut document.service, aws::make_service_fit);
-        self.retain(&mut document.links, |link| {
-            is_segment_id(&link.id) && link.trace_id.parse::<TraceId>().is_ok()
+        self.retain(&mut document.links, |making, link| {
+            making.id::<SegmentId>(&mut link.id) && making.id::<TraceId>(&mut link.trace_id)
         });
         for Link {
             attributes, other, ..
@@ -161,7 +191,9 @@ impl Making {
         self.keep(&mut document.namespace, |namespace| {
             matches!(namespace.as_str(), "aws" | "remote" | "local")
         });
-        self.retain(&mut document.precursor_ids, |id| is_segment_id(id));
+        self.retain(&mut document.precursor_ids, |making, id| {
+            making.id::<SegmentId>(id)
+        });
         if let Some(sql) = &mut document.sql {
             self.keep(&mut sql.url, |url| is_url(url));
             self.cut_all([&mut sql.user]);
@@ -173,12 +205,14 @@ impl Making {
     fn cause(&mut self, cause: &mut Option<Cause>) {
         match cause {
             None => {}
-            Some(Cause::Id(_)) => self.keep(
-                cause,
-                |cause| matches!(cause, Cause::Id(id) if is_segment_id(id)),
-            ),
+            Some(Cause::Id(id)) => {
+                let is_valid = self.id::<SegmentId>(id);
+                self.keep(cause, |_| is_valid);
+            }
             Some(Cause::Exceptions(recorded)) => {
-                self.retain(&mut recorded.exceptions, |e| is_segment_id(&e.id));
+                self.retain(&mut recorded.exceptions, |making, exception| {
+                    making.id::<SegmentId>(&mut exception.id)
+                });
                 self.other(&mut recorded.other, CAUSE);
                 for exception in &mut recorded.exceptions {
                     self.exception(exception);
@@ -191,7 +225,7 @@ impl Making {
     }
 
     fn exception(&mut self, exception: &mut Exception) {
-        self.keep(&mut exception.cause, |id| is_segment_id(id));
+        self.keep_id(&mut exception.cause);
         self.other(&mut exception.other, EXCEPTION);
         for frame in &mut exception.stack {
             self.other(&mut frame.other, &["path", "line", "label"]);
@@ -262,10 +296,9 @@ impl Making {
     fn nested(&mut self, document: &mut Document, level: u16) {
         let mut nested = std::mem::take(&mut document.subsegments);
         let has_room = level < limits::DOCUMENT_DEPTH;
-        let ids = &mut self.ids;
-        let before = nested.len();
-        nested.retain(|inner| has_room && is_segment_id(&inner.id) && ids.insert(inner.id.clone()));
-        self.trimmed += (before - nested.len()) as u64;
+        self.retain(&mut nested, |making, inner| {
+            has_room && making.id::<SegmentId>(&mut inner.id) && making.ids.insert(inner.id.clone())
+        });
         for inner in &mut nested {
             // Said by the outermost one.
             (inner.trace_id, inner.parent_id, inner.kind) = (None, None, None);
@@ -276,9 +309,8 @@ impl Making {
     }
 }
 
-fn is_segment_id(id: &str) -> bool {
-    id.parse::<SegmentId>().is_ok()
-}
+/// Seconds since the Unix epoch, of the years 1970 to 9999.
+const TIMES: RangeInclusive<f64> = 0.0..=253_402_300_799.0;
 
 /// Whether a value has no more levels than one that is recorded.
 fn is_shallow(value: &Value) -> bool {
