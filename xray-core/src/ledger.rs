@@ -110,7 +110,6 @@ pub(crate) struct Ledger {
     created: Counter,
     sent: Counter,
     lost: [Counter; Loss::ALL.len()],
-    queued: Counter,
     trimmed: Counter,
     callback_panics: Counter,
     refused_late: Counter,
@@ -137,7 +136,6 @@ impl Ledger {
 
     pub(crate) fn create_documents(&self, documents: u64) {
         self.created.add(documents);
-        self.queued.add(documents);
     }
 
     /// Books documents with the entities in them.
@@ -146,7 +144,6 @@ impl Ledger {
             Ok(()) => {
                 self.written.add(entities);
                 self.sent.add(documents);
-                self.queued.subtract(documents);
             }
             Err(reason) => self.lose(reason, documents, entities),
         }
@@ -159,7 +156,6 @@ impl Ledger {
         }
         if documents > 0 {
             self.lost[reason as usize].add(documents);
-            self.queued.subtract(documents);
             let text = format_args!("documents lost as {reason}: {documents}");
             report(Report::Lost, &text);
         }
@@ -204,14 +200,16 @@ impl Ledger {
     }
 
     pub(crate) fn documents(&self) -> Documents {
+        // What ends a document is read before what makes one, as above.
         let sent = self.sent.sum();
         let lost = by_reason(&self.lost);
-        let queued = self.queued.sum();
+        let gone = sent + lost.values().sum::<u64>();
+        let created = self.created.sum().max(gone);
         Documents {
-            created: self.created.sum(),
+            created,
             sent,
             lost,
-            queued,
+            queued: created - gone,
         }
     }
 
@@ -358,14 +356,9 @@ impl Counter {
         self.0[stripe()].0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn subtract(&self, count: u64) {
-        self.0[stripe()].0.fetch_sub(count, Ordering::Relaxed);
-    }
-
     fn sum(&self) -> u64 {
-        self.0.iter().fold(0, |sum: u64, stripe| {
-            sum.wrapping_add(stripe.0.load(Ordering::Relaxed))
-        })
+        let stripes = self.0.iter();
+        stripes.map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -404,6 +397,37 @@ mod tests {
         }
         assert!(documents.is_balanced(), "{documents:?}");
         assert!(Loss::ALL.is_sorted_by_key(|reason| reason.name()));
+    }
+
+    /// One thread makes documents, another sends them, a third looks.
+    #[test]
+    fn documents_balance_while_threads_count() {
+        const ALL: u64 = 100_000;
+        let (ledger, made) = (Ledger::default(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ALL {
+                    ledger.create_documents(1);
+                    made.fetch_add(1, Ordering::Release);
+                }
+            });
+            scope.spawn(|| {
+                for sent in 0..ALL {
+                    while made.load(Ordering::Acquire) <= sent {
+                        std::thread::yield_now();
+                    }
+                    ledger.decide(1, 0, Ok(()));
+                }
+            });
+            loop {
+                let documents = ledger.documents();
+                assert!(documents.queued <= ALL, "{documents:?}");
+                assert!(documents.is_balanced(), "{documents:?}");
+                if documents.sent == ALL {
+                    break;
+                }
+            }
+        });
     }
 
     #[test]
