@@ -42,10 +42,12 @@ pub(crate) struct Place {
 
 impl Live {
     pub(crate) fn new(limit: usize) -> Self {
+        let limit = limit.max(1);
+        let stripes = STRIPES.min(limit);
         Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            limit: limit.max(1),
-            share: limit.div_ceil(STRIPES).max(1),
+            stripes: (0..stripes).map(|_| Mutex::default()).collect(),
+            limit,
+            share: limit / stripes,
         }
     }
 
@@ -53,27 +55,28 @@ impl Live {
         self.stripes[stripe].lock_or(Stripe::default)
     }
 
-    /// Traces that are listed. Never asked for while a stripe is locked.
-    fn len(&self) -> usize {
-        let stripes = 0..self.stripes.len();
-        stripes.map(|stripe| self.lock(stripe).len()).sum()
+    /// Traces that are listed in other stripes. Never asked for while a stripe is
+    /// locked.
+    fn beside(&self, stripe: usize) -> usize {
+        let others = (0..self.stripes.len()).filter(|other| *other != stripe);
+        others.map(|other| self.lock(other).len()).sum()
     }
 
-    /// Where the limit is reached, the oldest of the stripe are given up: a
-    /// thread alone has all of it, and stripes below their share look at no
-    /// other, so that there may be more for a while, but never twice as many.
-    pub(crate) fn insert(&self, trace: Weak<Trace>) -> Place {
-        let stripe = stripe();
+    /// Lists a trace. Where the limit is reached, the oldest of the stripe are
+    /// returned, to be given up: a thread alone has all of it, and stripes below
+    /// their share look at no other, so that there may be more for a while, but
+    /// never twice as many.
+    pub(crate) fn insert(&self, trace: Weak<Trace>) -> (Place, Vec<Arc<Trace>>) {
+        let stripe = stripe().min(self.stripes.len() - 1);
+        let mut oldest = Vec::new();
         let mut live = self.lock(stripe);
         if live.len() >= self.share {
             drop(live);
-            if self.len() >= self.limit {
-                let oldest = self.lock(stripe).take_oldest();
-                for trace in oldest {
-                    trace.give_up();
-                }
-            }
+            let beside = self.beside(stripe);
             live = self.lock(stripe);
+            if live.len() + beside >= self.limit {
+                oldest = live.take_oldest();
+            }
         }
         live.begun += 1;
         let number = live.begun;
@@ -82,7 +85,7 @@ impl Live {
             live.entries.len() - 1
         });
         live.entries[at] = Some(Entry { number, trace });
-        Place { stripe, at, number }
+        (Place { stripe, at, number }, oldest)
     }
 
     pub(crate) fn remove(&self, place: Place) {
@@ -141,14 +144,28 @@ mod tests {
     #[test]
     fn a_place_that_went_to_another_trace_is_left_alone() {
         let live = Live::new(100);
-        let first = live.insert(Weak::new());
+        let (first, _) = live.insert(Weak::new());
         live.lock(first.stripe).take_oldest();
-        let second = live.insert(Weak::new());
+        let (second, _) = live.insert(Weak::new());
         assert_eq!((first.stripe, first.at), (second.stripe, second.at));
         live.remove(first);
-        assert_eq!(live.len(), 1);
+        assert_eq!(live.lock(second.stripe).len(), 1);
         live.remove(second);
-        assert_eq!(live.len(), 0);
+        assert_eq!(live.lock(second.stripe).len(), 0);
+    }
+
+    #[test]
+    fn threads_never_open_twice_what_may_be_open() {
+        for limit in [1, 2, 3, 9, 20] {
+            let live = Live::new(limit);
+            let in_turn = 2 * STRIPES;
+            for _ in 0..in_turn {
+                let insert = || (0..2 * limit).for_each(|_| drop(live.insert(Weak::new())));
+                std::thread::scope(|scope| scope.spawn(insert).join().unwrap());
+            }
+            let listed: usize = (0..live.stripes.len()).map(|at| live.lock(at).len()).sum();
+            assert!(listed < 2 * limit, "{listed} of {limit}");
+        }
     }
 
     #[test]

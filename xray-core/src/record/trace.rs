@@ -84,7 +84,8 @@ impl Trace {
         state.root_id = Some(id);
         start.core.common.ledger.begin_entity();
         let trace = Self::new(start, state, Some(root));
-        trace.list();
+        let oldest = trace.list(&mut trace.lock());
+        give_up(oldest);
         (trace, key)
     }
 
@@ -111,11 +112,12 @@ impl Trace {
         })
     }
 
-    /// Lists the trace as alive, now that something of it is open.
-    fn list(self: &Arc<Self>) {
-        // Not with the lock held: the oldest may have to be given up.
-        let place = self.core.live.insert(Arc::downgrade(self));
-        self.lock().place = Some(place);
+    /// Lists the trace as alive, now that something of it is open. The oldest are
+    /// returned, to be given up once the lock is let go.
+    fn list(self: &Arc<Self>, state: &mut State) -> Vec<Arc<Self>> {
+        let (place, oldest) = self.core.live.insert(Arc::downgrade(self));
+        state.place = Some(place);
+        oldest
     }
 
     /// Nothing is called that could panic while the lock is held; should it
@@ -165,12 +167,15 @@ impl Trace {
         let parent_id = Some(parent.id);
         let node = state.record.begin(id, parent_node, parent_id, name, start);
         let key = state.open.occupy(id, node, Some(parent), top);
-        let is_only_one = state.open.count() == 1;
+        // Listed before another thread can begin anything here: a flush finds it.
+        let oldest = if state.open.count() == 1 {
+            self.list(&mut state)
+        } else {
+            Vec::new()
+        };
         drop(state);
         ledger.begin_entity();
-        if is_only_one {
-            self.list();
-        }
+        give_up(oldest);
         Ok(key)
     }
 
@@ -503,5 +508,12 @@ impl Trace {
     /// Entities that are not closed.
     pub(crate) fn open_entities(&self) -> usize {
         self.lock().open.count()
+    }
+}
+
+/// The oldest traces, where too many are open.
+fn give_up(oldest: Vec<Arc<Trace>>) {
+    for trace in oldest {
+        trace.give_up();
     }
 }
