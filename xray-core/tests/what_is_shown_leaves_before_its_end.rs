@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use common::balance;
 use xray_core::document::Document;
-use xray_core::{Always, Emitter, Keep, Loss, Piece, Recorder, RecorderBuilder, Segment};
+use xray_core::{
+    Always, Emitter, Keep, Loss, Piece, Recorder, RecorderBuilder, Sampler, Segment, TraceHeader,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -213,5 +215,61 @@ fn an_emitter_that_panics_leaves_nothing_waiting() {
     );
     assert!(recorder.flush(LONG).wait().is_complete());
     assert_eq!(recorder.documents().lost[&Loss::Discarded], 2);
+    balance(&recorder);
+}
+
+/// Waits in the middle of sending what is in progress, and lets others send.
+#[derive(Debug)]
+struct Slow {
+    sent: Arc<Mutex<Vec<Document>>>,
+    entered: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Emitter for Slow {
+    fn emit(&self, piece: Piece) {
+        piece.send_documents(64_000, |json| {
+            let document = Document::from_json(json).unwrap();
+            if document.in_progress {
+                self.entered.send(()).unwrap();
+                self.go.lock().unwrap().recv_timeout(LONG).unwrap();
+            }
+            self.sent.lock().unwrap().push(document);
+            Ok(())
+        });
+    }
+}
+
+/// Beyond the limit the finished document used to overtake the other.
+#[test]
+fn among_many_that_wait_only_the_shown_must() {
+    const LIMIT: usize = 4_096;
+    let ((entered, is_entered), (let_go, go)) = (channel(), channel());
+    let sent = Arc::default();
+    let slow = Slow {
+        sent: Arc::clone(&sent),
+        entered,
+        go: Mutex::new(go),
+    };
+    let recorder = builder().emitter(slow).build().unwrap();
+    let header = "Root=1-66f2a1c0-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1";
+    let facade = recorder.begin_facade(&TraceHeader::parse(header));
+    let shown = facade.begin_subsegment("shown");
+    let shows = recorder.clone();
+    let shower = thread::spawn(move || shows.show_open(Duration::ZERO));
+    is_entered.recv_timeout(LONG).unwrap();
+    for _ in 0..LIMIT {
+        facade.begin_subsegment("other").close();
+    }
+    assert_eq!(recorder.documents().sent, 0);
+    facade.begin_subsegment("other").close();
+    assert_eq!(recorder.documents().sent, 1, "there is room for no more");
+    shown.close();
+    assert_eq!(recorder.documents().sent, 1);
+    let_go.send(()).unwrap();
+    shower.join().unwrap();
+    let mut sent = names(&sent.lock().unwrap());
+    sent.retain(|(name, _)| name == "shown");
+    assert_eq!(sent, both("shown"));
     balance(&recorder);
 }

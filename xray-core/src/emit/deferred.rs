@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::room::{Goal, Guest, Room};
 use super::{Flush, Flushed, Piece};
 use crate::limits;
+use crate::record::Record;
 use crate::record::trace::Trace;
 use crate::recorder::Common;
 use crate::sync::{Mutex, MutexGuard, thread};
@@ -103,10 +104,10 @@ impl Drop for Mark {
 }
 
 impl Shown {
-    /// Whether what closes now has to wait. Beyond what a queue holds it does
-    /// not: nothing is lost, and nothing grows for ever.
-    pub(crate) fn defers(&self) -> bool {
-        self.windows > 0 && self.waiting.len() < limits::QUEUE_PIECES
+    /// Whether what closes now has to wait. Beyond what a queue holds only what
+    /// was shown does: nothing is lost, and no more wait than were open.
+    pub(crate) fn defers(&self, record: &Record) -> bool {
+        self.windows > 0 && (self.waiting.len() < limits::QUEUE_PIECES || record.was_shown())
     }
 
     pub(crate) fn defer(&mut self, piece: Piece) {

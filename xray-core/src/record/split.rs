@@ -145,6 +145,12 @@ impl Record {
         (!places.0.is_empty()).then_some((shown, places))
     }
 
+    /// Whether something closed in it was shown as in progress.
+    pub(crate) fn was_shown(&self) -> bool {
+        let mut closed = self.nodes_in(State::Closed);
+        closed.any(|index| self.node(index).shown)
+    }
+
     fn nodes_in(&self, state: State) -> impl Iterator<Item = NodeIndex> {
         let nodes = self.indices();
         nodes.filter(move |index| self.node(*index).state == state)

@@ -399,9 +399,10 @@ impl Trace {
         if closed == 0 {
             return None;
         }
+        // In a forked process the thread that shows the trace is missing.
+        let waits = state.shown.defers(&record) && self.core.process == process::last_seen();
         let piece = Piece::new(&self.core.common, self.head(), record, closed);
-        // In a forked process whoever shows the trace is missing.
-        if state.shown.defers() && self.core.process == process::last_seen() {
+        if waits {
             state.shown.defer(piece);
             return None;
         }
