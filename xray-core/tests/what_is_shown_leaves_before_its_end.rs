@@ -17,7 +17,8 @@ use std::time::Duration;
 use common::balance;
 use xray_core::document::Document;
 use xray_core::{
-    Always, Emitter, Keep, Loss, Piece, Recorder, RecorderBuilder, Sampler, Segment, TraceHeader,
+    Always, Decision, Emitter, Keep, Loss, Outcome, Piece, Recorder, RecorderBuilder, Sampler,
+    SamplingRequest, Segment, TraceHeader,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -271,5 +272,35 @@ fn among_many_that_wait_only_the_shown_must() {
     let mut sent = names(&sent.lock().unwrap());
     sent.retain(|(name, _)| name == "shown");
     assert_eq!(sent, both("shown"));
+    balance(&recorder);
+}
+
+/// Records everything, and keeps it.
+#[derive(Debug)]
+struct Keeps;
+
+impl Sampler for Keeps {
+    fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
+        Decision::recorded()
+    }
+
+    fn keep(&self, _: &Outcome<'_>) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_late_child_of_a_kept_trace_is_shown() {
+    let (builder, sent) = custom(builder().sampler(Keeps));
+    let recorder = builder.build().unwrap();
+    let segment = recorder.begin_segment("shop");
+    let late = segment.begin_subsegment("late");
+    recorder.show_open(Duration::ZERO);
+    assert_eq!(sent(), [], "nothing before the verdict");
+    segment.close();
+    recorder.show_open(Duration::ZERO);
+    late.close();
+    let shown = [vec![("shop".to_owned(), false)], both("late").into()].concat();
+    assert_eq!(sent(), shown);
     balance(&recorder);
 }

@@ -132,6 +132,15 @@ impl State {
         }
     }
 
+    /// Whether what is open is going to be sent.
+    pub(super) fn is_kept(&self, sampled: bool) -> bool {
+        match self.root {
+            RootState::Open | RootState::Deciding => sampled,
+            RootState::Sent => true,
+            RootState::Discarded | RootState::GivenUp => false,
+        }
+    }
+
     /// Whether there is something closed that waits for no verdict.
     pub(super) fn may_leave(&self, sampled: bool) -> bool {
         let is_decided = match self.root {

@@ -458,10 +458,10 @@ impl Trace {
     /// progress, and what is closed once something was shown that is not in
     /// progress any more.
     pub(crate) fn show_open(self: &Arc<Self>, before: i64) {
-        if !self.decision.sampled {
+        let mut state = self.lock();
+        if !state.is_kept(self.decision.sampled) {
             return;
         }
-        let mut state = self.lock();
         if state.record.is_outdated() && state.may_leave(true) {
             let _held = self.in_hand();
             let piece = self.take(&mut state, Leaving::Everything);
