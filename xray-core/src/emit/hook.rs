@@ -7,7 +7,7 @@ use crate::document::Document;
 use crate::document::rewrite::rewrite;
 use crate::document::valid::make_valid;
 use crate::guard::guarded;
-use crate::ledger::{Ledger, Loss};
+use crate::ledger::Loss;
 use crate::limits;
 
 /// What a hook says of a document.
@@ -45,29 +45,24 @@ impl Hooks {
     }
 
     /// Runs the hooks over the document in `datagram`, which stands behind the
-    /// header line. A hook that panics may have been about to redact, so its
-    /// document is not sent.
-    pub(crate) fn run(
-        &self,
-        datagram: &mut Vec<u8>,
-        limit: usize,
-        ledger: &Ledger,
-    ) -> Result<(), Loss> {
+    /// header line, and returns how many values were made valid. A hook that
+    /// panics may have been about to redact, so its document is not sent.
+    pub(crate) fn run(&self, datagram: &mut Vec<u8>, limit: usize) -> Result<u64, Loss> {
         let header = limits::DATAGRAM_HEADER.len();
-        let hooked = guarded(|| self.changed(&datagram[header..], ledger));
-        let Some(json) = hooked.unwrap_or(Err(Loss::HookPanic))? else {
-            return Ok(());
+        let hooked = guarded(|| self.changed(&datagram[header..]));
+        let Some((json, trimmed)) = hooked.unwrap_or(Err(Loss::HookPanic))? else {
+            return Ok(0);
         };
         if json.len() > limit {
             return Err(Loss::TooLarge);
         }
         datagram.truncate(header);
         datagram.extend_from_slice(json.as_bytes());
-        Ok(())
+        Ok(trimmed)
     }
 
     /// What the hooks make of a document; `None` when they leave it as it is.
-    fn changed(&self, text: &[u8], ledger: &Ledger) -> Result<Option<String>, Loss> {
+    fn changed(&self, text: &[u8]) -> Result<Option<(String, u64)>, Loss> {
         // What we wrote ourselves can be read.
         let before = Document::from_json(text).map_err(|_| Loss::Serialize)?;
         let mut document = before.clone();
@@ -79,9 +74,9 @@ impl Hooks {
         if document == before {
             return Ok(None);
         }
-        ledger.trim(make_valid(&mut document, &before));
+        let trimmed = make_valid(&mut document, &before);
         let json = rewrite(document, &before, text).map_err(|_| Loss::Serialize)?;
-        Ok(Some(json))
+        Ok(Some((json, trimmed)))
     }
 }
 

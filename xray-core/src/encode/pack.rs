@@ -36,6 +36,9 @@ pub(crate) struct Packer {
     limit: usize,
     /// Entities of the one document that holds the whole piece, once written.
     whole: Option<u64>,
+    /// Values that were made valid behind the hooks, in the document that was
+    /// written last.
+    hooked: u64,
 }
 
 /// What is to become of one node.
@@ -229,14 +232,15 @@ impl Packer {
         };
         let hooks = &piece.common.hooks;
         let hooked = if hooks.is_empty() {
-            Ok(())
+            Ok(0)
         } else {
-            hooks.run(&mut self.datagram, self.limit, &piece.common.ledger)
+            hooks.run(&mut self.datagram, self.limit)
         };
+        self.hooked = hooked.unwrap_or_default();
         Some(Packed {
             datagram: &self.datagram,
             entities,
-            hooked,
+            hooked: hooked.map(drop),
         })
     }
 
@@ -299,6 +303,8 @@ impl Packer {
         let Some(root) = self.roots.pop() else {
             return;
         };
+        // Not while it may be planned again.
+        piece.common.ledger.trim(std::mem::take(&mut self.hooked));
         if self.whole.take().is_some() {
             return;
         }

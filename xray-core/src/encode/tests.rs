@@ -263,3 +263,29 @@ fn sent_parts_are_not_packed_again() {
         [vec!["segment", "a", "c"], vec!["b"], vec!["d"]]
     );
 }
+
+/// It used to be counted each time its document was packed.
+#[test]
+fn a_value_of_a_hook_is_trimmed_once() {
+    let pieces = Pieces::default();
+    let builder = Recorder::builder("test").ignore_environment();
+    let hook = |document: &mut crate::document::Document| {
+        document.user = Some("u".repeat(300));
+        crate::Keep::Send
+    };
+    let builder = builder.sampler(Always).emitter(pieces.clone()).hook(hook);
+    let recorder = builder.build().unwrap();
+    let segment = recorder.begin_segment("segment");
+    segment.begin_subsegment("a").metadata("m", "x".repeat(300));
+    segment.close();
+    let mut piece = pieces.0.lock().unwrap().pop().unwrap();
+    let mut packer = Packer::default();
+    for limit in [8_000, 7_000, 6_000] {
+        packer.plan(&mut piece, limit);
+        assert!(packer.next(&piece).unwrap().hooked.is_ok());
+        assert_eq!(recorder.events().trimmed, 0);
+    }
+    packer.advance(&mut piece);
+    assert_eq!(recorder.events().trimmed, 1);
+    assert!(packer.next(&piece).is_none());
+}
