@@ -249,3 +249,40 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recorder;
+    use crate::emit::capture::Capture;
+    use crate::sampling::{Outcome, Sampler, SamplingRequest};
+
+    #[derive(Debug)]
+    struct Listens(#[allow(dead_code, reason = "it is kept alive")] Arc<()>);
+
+    impl Sampler for Listens {
+        fn decide(&self, _: &SamplingRequest<'_>) -> Decision {
+            Decision::unsampled()
+        }
+
+        fn listens(&self) -> bool {
+            true
+        }
+
+        fn closed(&self, _: &Outcome<'_>) {}
+    }
+
+    #[test]
+    fn a_state_in_the_pool_keeps_no_recorder() {
+        let alive = Arc::new(());
+        let recorder = Recorder::builder("test")
+            .ignore_environment()
+            .sampler(Listens(alive.clone()))
+            .emitter(Capture::new(64_000))
+            .build()
+            .unwrap();
+        recorder.begin_segment("test").close();
+        drop(recorder);
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}
