@@ -454,6 +454,22 @@ fn deep(levels: usize) -> Value {
 
 /// Sent inline, a document of a hook's own would wait for the one it came from.
 #[test]
+fn a_hook_that_does_nothing_loses_no_raw_json() {
+    for raw in ["1e999", r#""\ud800""#] {
+        let (recorder, capture) = hooked(64_000, |_| Keep::Send);
+        let segment = recorder.begin_segment("shop");
+        let raw: Box<serde_json::value::RawValue> = serde_json::from_str(raw).unwrap();
+        segment.metadata("raw", raw);
+        segment.close();
+        let document = &capture.documents()[0];
+        let written = document.metadata["default"]["raw"].as_str().unwrap();
+        assert!(written.starts_with("[not serialisable: "), "{written}");
+        assert_eq!(recorder.events().trimmed, 1);
+        balance(&recorder);
+    }
+}
+
+#[test]
 fn what_a_hook_does_is_not_traced() {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

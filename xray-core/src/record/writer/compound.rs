@@ -1,6 +1,8 @@
 //! Arrays and objects.
 
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{
     Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct,
     SerializeStructVariant, SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
@@ -18,6 +20,8 @@ pub(super) struct Compound<'a> {
     /// `{"name":` stands before it.
     is_named: bool,
     is_empty: bool,
+    /// A key stands there whose value is to come.
+    is_keyed: bool,
     /// Where the entry under way begins, its comma included.
     entry: usize,
 }
@@ -54,6 +58,7 @@ impl<'a> Compound<'a> {
             closing: None,
             is_named: false,
             is_empty: true,
+            is_keyed: false,
             entry: 0,
         }
     }
@@ -89,6 +94,9 @@ impl<'a> Compound<'a> {
         self.writer.inner(value)?;
         let written = &self.writer.out[start..];
         if self.writer.nulls == Nulls::LeftOut && matches!(written, b"null" | b"{}") {
+            // It counts all the same: there may be any number of them.
+            let gone = self.writer.out.len() - self.entry;
+            self.writer.limit = self.writer.limit.saturating_sub(gone);
             self.writer.out.truncate(self.entry);
         } else {
             self.is_empty = false;
@@ -97,8 +105,14 @@ impl<'a> Compound<'a> {
     }
 
     #[inline]
-    pub(super) fn close(self) -> Result<(), Stopped> {
+    pub(super) fn close(mut self) -> Result<(), Stopped> {
+        if self.is_keyed {
+            return Err(self.refuse("a key has no value"));
+        }
         let Some(closing) = self.closing else {
+            if self.is_empty {
+                return Err(self.refuse("raw JSON is missing"));
+            }
             return Ok(());
         };
         self.writer.levels -= 1;
@@ -108,6 +122,12 @@ impl<'a> Compound<'a> {
             self.writer.sign(b'}')?;
         }
         Ok(())
+    }
+
+    /// Its `Serialize` makes calls of which no JSON comes.
+    #[cold]
+    fn refuse(&mut self, why: &str) -> Stopped {
+        self.writer.fail(Stopped::custom(why))
     }
 }
 
@@ -138,12 +158,20 @@ impl SerializeMap for Compound<'_> {
     type Error = Stopped;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Stopped> {
+        if self.is_keyed {
+            return Err(self.refuse("a key has no value"));
+        }
         self.begin_entry()?;
+        self.is_keyed = true;
         let written = key.serialize(Key(self.writer));
         written.map_err(|stopped| self.writer.fail(stopped))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stopped> {
+        if !self.is_keyed {
+            return Err(self.refuse("a value has no key"));
+        }
+        self.is_keyed = false;
         self.writer.sign(b':')?;
         self.value(value)
     }
@@ -163,6 +191,10 @@ impl SerializeStruct for Compound<'_> {
         value: &T,
     ) -> Result<(), Stopped> {
         if self.closing.is_none() {
+            if !self.is_empty {
+                return Err(self.refuse("raw JSON must be one text"));
+            }
+            self.is_empty = false;
             let written = value.serialize(Raw(self.writer));
             return written.map_err(|stopped| self.writer.fail(stopped));
         }
@@ -243,7 +275,7 @@ impl Serializer for Raw<'_> {
             return self.0.inner(&value);
         }
         // The name may be anybody's.
-        serde_json::from_str::<IgnoredAny>(text).map_err(Stopped::custom)?;
+        serde_json::from_str::<Readable>(text).map_err(Stopped::custom)?;
         self.0.has_raw = true;
         self.0.put(text)
     }
@@ -288,5 +320,47 @@ impl Serializer for Raw<'_> {
         _: &T,
     ) -> Result<(), Stopped> {
         Err(Self::refused())
+    }
+}
+
+/// JSON that every reader takes: one that skips values takes numbers beyond all
+/// floats and halves of characters, too.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+macro_rules! readable {
+    ($($method:ident: $value:ty),* $(,)?) => {$(
+        fn $method<E>(self, _: $value) -> Result<Self, E> {
+            Ok(Self)
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Self;
+
+    readable! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str }
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while members.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }

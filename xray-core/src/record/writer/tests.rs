@@ -342,6 +342,81 @@ fn raw_json_is_taken_as_it_is_within_the_same_bounds() {
     assert_eq!(kept(&[Raw(deep)]), Err(Stop::TooDeep));
     assert_eq!(write(&[Raw(deep)], Nulls::LeftOut), Err(Stop::TooDeep));
 }
+
+#[test]
+fn raw_json_that_no_reader_takes_is_refused() {
+    for text in [
+        "1e999",
+        "[-1e400]",
+        r#""\ud800""#,
+        r#"{"\udc00":1}"#,
+        r#"["\ud800\n"]"#,
+    ] {
+        assert!(matches!(kept(&Raw(text)), Err(Stop::Refused(_))), "{text}");
+        let written = write(&Raw(text), Nulls::LeftOut);
+        assert!(matches!(written, Err(Stop::Refused(_))), "{text}");
+    }
+    let text = r#"[1e-999,1e308,"\ud83d\ude00",{"a":[true,null]}]"#;
+    assert_eq!(kept(&Raw(text)).unwrap(), text);
+}
+
+/// Makes one call after the other, whether they fit together or not.
+struct Calls<'a>(&'a str);
+
+impl Serialize for Calls<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{SerializeMap, SerializeStruct};
+        const RAW: &str = "$serde_json::private::RawValue";
+        if let Some(texts) = self.0.strip_prefix("raw") {
+            let mut raw = serializer.serialize_struct(RAW, 1)?;
+            for text in texts.split_terminator(',') {
+                let _ = raw.serialize_field(RAW, text);
+            }
+            return raw.end();
+        }
+        let mut map = serializer.serialize_map(None)?;
+        for call in self.0.chars() {
+            let _ = match call {
+                'v' => map.serialize_value(&1),
+                key => map.serialize_key(&key),
+            };
+        }
+        map.end()
+    }
+}
+
+#[test]
+fn calls_of_which_no_json_comes_are_refused() {
+    assert_eq!(kept(&Calls("avbv")).unwrap(), r#"{"a":1,"b":1}"#);
+    assert_eq!(kept(&Calls("raw1")).unwrap(), "1");
+    for calls in ["ab", "abv", "a", "v", "avv", "ava", "raw", "raw1,2"] {
+        for nulls in [Nulls::Kept, Nulls::LeftOut] {
+            let written = write(&[Calls(calls)], nulls);
+            assert!(matches!(written, Err(Stop::Refused(_))), "{calls}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_has_an_end_too() {
+    for empty in ["null", EMPTY] {
+        let empty: Value = serde_json::from_str(empty).unwrap();
+        let asked = Cell::new(0);
+        let items = std::iter::repeat_with(|| asked.set(asked.get() + 1));
+        let items = RefCell::new(items.map(|()| &empty).take(1_000_000));
+        struct Items<I>(RefCell<I>);
+        impl<I: Iterator<Item: Serialize>> Serialize for Items<I> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(&mut *self.0.borrow_mut())
+            }
+        }
+        assert_eq!(write(&Items(items), Nulls::LeftOut), Err(Stop::TooLarge));
+        assert!(asked.get() < limits::METADATA_BYTES, "{empty}");
+    }
+    let nulls = vec![None::<u8>; 9_000];
+    assert_eq!(write(&nulls, Nulls::LeftOut).unwrap(), "[]");
+}
+
 #[test]
 fn depth_counts_brackets_outside_of_strings() {
     for (json, expected) in [
