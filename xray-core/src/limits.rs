@@ -75,6 +75,12 @@ pub(crate) const VALUES: u32 = 4_096;
 /// Estimated bytes of one entity with its values; a document has a sixteenth.
 pub(crate) const VALUE_BYTES: usize = 1 << 20;
 
+/// Exceptions for which an entity that is full has room all the same: four
+/// whole chains.
+pub(crate) const CAUSES: u32 = 4 * EXCEPTIONS as u32;
+/// Estimated bytes for which it has.
+pub(crate) const CAUSE_BYTES: usize = 64 << 10;
+
 /// Estimated bytes one record holds before further values are left out. Offsets
 /// of 32 bits reach far beyond what they and as many dead ones take.
 pub(crate) const RECORD_BYTES: usize = 64 << 20;

@@ -279,6 +279,64 @@ fn who_passes_an_error_on_points_to_it() {
     assert_eq!(outer.cause, Some(Cause::Id(id.clone())));
 }
 
+/// A chain of two, of which no link is lost for want of room.
+#[test]
+fn a_full_entity_has_room_for_its_errors() {
+    let fill = |entity: &xray_core::Entity| {
+        for key in 0..5_000 {
+            entity.annotate(&format!("k{key}"), 1);
+        }
+    };
+    let lost = || Failed("lost", Some(Box::new(failed("no tea"))));
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("shop");
+    fill(&segment);
+    let child = segment.begin_subsegment("full");
+    fill(&child);
+    child.record_fault(&lost());
+    child.close();
+    segment.record_fault(&lost());
+    segment.close();
+    assert_eq!(recorder.events().trimmed, 2 * 904);
+    let documents = capture.documents();
+    let parts: Vec<_> = documents.iter().flat_map(Document::walk).collect();
+    let named = |name| parts.iter().find(|part| part.name == name).unwrap();
+    let exceptions = named("full").exceptions();
+    let said: Vec<_> = exceptions.iter().map(|e| said(e).1).collect();
+    assert_eq!(said, ["lost", "no tea"]);
+    let id = &exceptions[0].id;
+    assert_eq!(named("shop").cause, Some(Cause::Id(id.clone())));
+}
+
+/// The 64 exceptions that a full entity has room for are taken: what comes then
+/// is left out, and is written where it comes next.
+#[test]
+fn an_error_that_was_left_out_is_recorded_above() {
+    let document = recorded(|segment| {
+        segment.in_subsegment("full", |full| {
+            for key in 0..4_096 {
+                full.annotate(&format!("k{key}"), 1);
+            }
+            let report = ExceptionReport::new("E", "before");
+            for _ in 0..63 {
+                full.report_exception(&report, Class::Fault);
+            }
+            full.record_fault(&Failed("half", Some(Box::new(failed("no tea")))));
+            full.record_fault(&failed("lost"));
+        });
+        segment.record_fault(&failed("lost"));
+    });
+    let full = &document.subsegments[0];
+    assert_eq!(full.exceptions().len(), 64);
+    let half = &full.exceptions()[63];
+    assert_eq!(said(half).1, "half");
+    assert_eq!((&half.cause, half.skipped), (&None, Some(1)));
+    let [alone] = document.exceptions() else {
+        panic!("{document:?}");
+    };
+    assert_eq!(said(alone).1, "lost");
+}
+
 #[test]
 fn who_wraps_an_error_points_to_it() {
     let document = recorded(|segment| {

@@ -14,9 +14,7 @@ use super::open::{Key, Slot};
 use super::split::Leaving;
 use super::state::{RootState, State};
 use super::value::Tallied;
-use super::{
-    AnnotationValue, ExceptionReport, Field, Flags, NodeIndex, Raised, Record, Stored, Tally,
-};
+use super::{AnnotationValue, ExceptionReport, Flags, NodeIndex, Raised, Record, Tally};
 use crate::clock::Anchor;
 use crate::emit::deferred::Waiting;
 use crate::emit::in_hand::Held;
@@ -262,12 +260,12 @@ impl Trace {
         let owner = record.node_mut(slot.node);
         owner.flags = owner.flags.union(flags);
         match cause {
-            Cause::Same(id) => record.push(slot.node, Field::CauseLink, Stored::Id(id.get())),
+            Cause::Same(id) => record.push_cause_link(slot.node, id),
             Cause::Chain(chain, seen) => {
-                for exception in chain {
-                    record.push_exception(slot.node, exception);
+                // A parent may refer to what is written alone.
+                if record.push_chain(slot.node, chain) {
+                    slot.notes().seen = Some(seen);
                 }
-                slot.notes().seen = Some(seen);
             }
         }
     }

@@ -5,6 +5,7 @@ use super::keys::{Name, place, single};
 use super::value::Tallied;
 use super::{AnnotationValue, Exception, Field, NONE, NodeIndex, Record, Stored, Text, Value};
 use super::{ValueIndex, floor_char_boundary};
+use crate::SegmentId;
 use crate::encode::valid;
 use crate::limits;
 
@@ -12,6 +13,24 @@ use crate::limits;
 const AROUND: usize = 12;
 /// Bytes of text nothing leads to that are not worth moving the rest together.
 const SCRAPS: usize = 4 << 10;
+
+/// The values of an entity, and their estimated bytes.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    values: u32,
+    bytes: usize,
+}
+
+/// The room of any value.
+const ROOM: Room = Room {
+    values: limits::VALUES,
+    bytes: limits::VALUE_BYTES,
+};
+/// The room of what went wrong: the reason is not to go first.
+const ROOM_OF_CAUSES: Room = Room {
+    values: limits::VALUES + limits::CAUSES,
+    bytes: limits::VALUE_BYTES + limits::CAUSE_BYTES,
+};
 
 /// What is to be written down, not copied yet.
 #[derive(Debug, Clone, Copy)]
@@ -98,9 +117,17 @@ impl Record {
         // Each is known to `add` then.
         match Content::of(value) {
             text @ Content::Text(_) => {
-                self.add(node, Field::Annotation, name, mark, text, text.len());
+                self.add(node, Field::Annotation, name, mark, text, text.len(), ROOM);
             }
-            plain => self.add(node, Field::Annotation, name, mark, plain, plain.len()),
+            plain => self.add(
+                node,
+                Field::Annotation,
+                name,
+                mark,
+                plain,
+                plain.len(),
+                ROOM,
+            ),
         }
     }
 
@@ -117,15 +144,62 @@ impl Record {
         self.put_again(node, Field::Annotation, name, name.mark(), content);
     }
 
-    /// Writes an exception that happened here.
-    pub(super) fn push_exception(&mut self, node: NodeIndex, exception: Exception) {
+    /// Writes a chain of exceptions that happened here, the outermost first, as
+    /// far as there is room. Returns whether there was any.
+    #[cold]
+    pub(super) fn push_chain(&mut self, node: NodeIndex, chain: Vec<Exception>) -> bool {
+        let all = chain.len() as u32;
+        let mut written = 0;
+        for exception in chain {
+            if !self.push_exception(node, exception) {
+                break;
+            }
+            written += 1;
+        }
+        if written == all {
+            return true;
+        }
+        // One of them is counted already.
+        self.leave_out(all - written - 1);
+        if let Some(last) = self.exceptions.last_mut().filter(|_| written > 0) {
+            last.cause = None;
+            last.skipped += all - written;
+        }
+        written > 0
+    }
+
+    /// Writes an exception; `false` when there is no room.
+    fn push_exception(&mut self, node: NodeIndex, exception: Exception) -> bool {
         let bytes = exception.bytes();
         let content = Content::Plain(Stored::Exception(self.exceptions.len() as u32));
-        let left_out = self.left_out;
-        self.add(node, Field::Exception, Name::NONE, 0, content, bytes);
-        if self.left_out == left_out {
+        let (field, name) = (Field::Exception, Name::NONE);
+        let values = self.values.len();
+        self.add(node, field, name, 0, content, bytes, ROOM_OF_CAUSES);
+        let is_written = self.values.len() > values;
+        if is_written {
             self.exceptions.push(exception);
         }
+        is_written
+    }
+
+    /// Writes that an exception happened below, in place of the one before.
+    #[cold]
+    pub(super) fn push_cause_link(&mut self, node: NodeIndex, id: SegmentId) {
+        let (field, stored) = (Field::CauseLink, Stored::Id(id.get()));
+        if self.node(node).has(field) {
+            return self.push(node, field, stored);
+        }
+        let (mark, content) = (single(field), Content::Plain(stored));
+        let bytes = content.len();
+        self.add(
+            node,
+            field,
+            Name::NONE,
+            mark,
+            content,
+            bytes,
+            ROOM_OF_CAUSES,
+        );
     }
 
     /// Sets the name, in place of the one before.
@@ -177,7 +251,7 @@ impl Record {
         content: Content<'_>,
     ) {
         if self.nodes[node as usize].marks & mark == 0 {
-            self.add(node, field, name, mark, content, content.len());
+            self.add(node, field, name, mark, content, content.len(), ROOM);
         } else {
             self.put_again(node, field, name, mark, content);
         }
@@ -194,13 +268,17 @@ impl Record {
     ) {
         match self.find(node, field, name, mark) {
             Some(at) => self.replace(node, at, content),
-            None => self.add(node, field, name, mark, content, content.len()),
+            None => self.add(node, field, name, mark, content, content.len(), ROOM),
         }
     }
 
     /// Adds a value of so many bytes, if the entity may have one more; if not it
     /// is counted.
     #[inline(always)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all are known where it is called"
+    )]
     fn add(
         &mut self,
         node: NodeIndex,
@@ -209,11 +287,12 @@ impl Record {
         mark: u64,
         content: Content<'_>,
         bytes: usize,
+        room: Room,
     ) {
         let bytes = name.len() + bytes + AROUND;
         let owner = &mut self.nodes[node as usize];
-        if owner.values >= limits::VALUES
-            || owner.bytes as usize + bytes > limits::VALUE_BYTES
+        if owner.values >= room.values
+            || owner.bytes as usize + bytes > room.bytes
             || self.bytes as usize > limits::RECORD_BYTES
         {
             self.leave_out(1);
@@ -380,7 +459,6 @@ fn prefix(text: &str, limit: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SegmentId;
 
     fn begin(record: &mut Record, name: &str) -> NodeIndex {
         record.begin(SegmentId::new(7).unwrap(), None, None, name, 0)
