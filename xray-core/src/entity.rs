@@ -325,17 +325,16 @@ impl Entity {
     /// written as a text, a list is not written and counts as trimmed
     /// ([`Events::trimmed`](crate::Events)). A value in bounds, as of
     /// [`metadata_in`](Self::metadata_in), else it is left out, too.
-    /// `xray` is written by the recorder itself and is left out.
+    /// `xray`, in any case, is written by the recorder itself and is left out.
     ///
     /// Source: [segment documents, AWS resource data](https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-aws).
     pub fn aws(&self, key: &str, value: impl Serialize) {
-        if key == "xray" {
+        if key.eq_ignore_ascii_case("xray") {
             return;
         }
         self.recorded(|trace, place| {
             let ledger = &trace.core.common.ledger;
             if let Some(json) = crate::record::json::capture_aws(key, &value, ledger) {
-                ledger.trim(u64::from(key.len() > limits::KEY_BYTES));
                 trace.write(place, |record, node| {
                     record.push_json(node, Field::Aws, ("", key), &json);
                 });
