@@ -58,6 +58,39 @@ fn a_value_written_again_counts_once() {
     assert_eq!(often, once);
 }
 
+#[test]
+fn a_value_that_went_leaves_its_place() {
+    let (document, trimmed) = document(|entity| {
+        for key in 0..17 {
+            entity.metadata(&format!("full{key}"), "m".repeat(61_000));
+        }
+        let large = "l".repeat(60_000);
+        for _ in 0..4_096 {
+            entity.metadata("state", 1);
+            entity.metadata("state", &large);
+        }
+        entity.annotate("last", 1);
+    });
+    assert_eq!(document.annotations["last"], 1);
+    assert_eq!(trimmed, 4_096 + 17, "all that is large is too much for it");
+}
+
+#[test]
+fn a_shorter_name_holds_in_a_full_record() {
+    let (recorder, capture) = Recorder::capture("shop");
+    let segment = recorder.begin_segment("a long name");
+    let value = "m".repeat(60_000);
+    let children: Vec<_> = (0..66).map(|_| segment.begin_subsegment("c")).collect();
+    for child in &children {
+        for key in 0..17 {
+            child.metadata(&key.to_string(), &value);
+        }
+    }
+    segment.set_name("b");
+    segment.close();
+    assert_eq!(capture.documents()[0].name, "b");
+}
+
 /// To a socket that nobody reads: all there is to see are the books.
 fn sends() -> (UdpSocket, xray_core::RecorderBuilder) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -187,8 +220,9 @@ fn keys_are_compared_as_they_are_written() {
     assert_eq!(json!(document.annotations), expected);
     let expected = json!({ "a": { "bc": 3, "b-c": 4 }, "ab": { "c": 2 } });
     assert_eq!(json!(document.metadata), expected);
-    // Every key that was changed: two that are kept, two of 501, one tally.
-    assert_eq!(trimmed, 5);
+    // Every value whose key was changed: two that are short, one of 501 bytes, one
+    // tally.
+    assert_eq!(trimmed, 4);
 }
 
 #[test]
@@ -291,14 +325,14 @@ fn an_entity_has_so_many_bytes_and_no_more() {
 }
 
 #[test]
-fn a_metadata_key_that_is_cut_is_counted() {
+fn a_metadata_key_that_is_cut_counts_once() {
     let (capture, trimmed) = with(|entity| {
         entity.metadata_in(&"n".repeat(300), &"k".repeat(3_000), 1);
         entity.metadata_in(&"n".repeat(400), &"k".repeat(4_000), 2);
     });
     let metadata = capture.documents().pop().unwrap().metadata;
     let expected = json!({ "n".repeat(200): { "k".repeat(2_000): 2 } });
-    assert_eq!((json!(metadata), trimmed), (expected, 2));
+    assert_eq!((json!(metadata), trimmed), (expected, 1));
 }
 
 /// What the first one had, and the second had not, used to stay.

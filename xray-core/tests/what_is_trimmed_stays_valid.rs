@@ -152,6 +152,37 @@ fn a_key_of_metadata_that_is_cut_counts() {
     }
 }
 
+/// How many values were trimmed of what was recorded.
+fn trimmed(record: impl FnOnce(&Entity)) -> u64 {
+    one(64_000, record).0.events().trimmed
+}
+
+#[test]
+fn a_key_that_is_cut_counts_once() {
+    let long = |bytes| "k".repeat(bytes);
+    assert_eq!(trimmed(|segment| segment.aws(&long(2_001), "v")), 1);
+    assert_eq!(trimmed(|segment| segment.aws(&long(2_000), "v")), 0);
+    for key in ["a-b".to_owned(), long(501), "-".repeat(501)] {
+        let often = |segment: &Entity| (0..100).for_each(|at| segment.annotate(&key, at));
+        assert_eq!(trimmed(often), 1, "{key}");
+    }
+    let often = |segment: &Entity| (0..100).for_each(|at| segment.metadata(&long(2_001), at));
+    assert_eq!(trimmed(often), 1);
+}
+
+#[test]
+fn a_reserved_member_is_reserved_in_any_case() {
+    let (recorder, document) = one(64_000, |segment| {
+        for key in ["xray", "XRay", "XRAY"] {
+            segment.aws(key, json!({"sdk": "other"}));
+        }
+    });
+    let members: Vec<_> = document["aws"].as_object().unwrap().keys().collect();
+    assert_eq!(members, ["xray"]);
+    assert_ne!(document["aws"]["xray"]["sdk"], "other");
+    assert_eq!(recorder.events().trimmed, 0);
+}
+
 #[test]
 fn a_frame_that_is_cut_counts() {
     for (bytes, trimmed) in [(250, 0), (251, 2)] {

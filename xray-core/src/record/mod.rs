@@ -7,6 +7,7 @@
 
 mod bounded;
 mod cause;
+mod gone;
 pub(crate) mod json;
 mod keys;
 #[cfg(all(test, loom))]

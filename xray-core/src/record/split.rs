@@ -259,3 +259,23 @@ impl Record {
         self.values.push(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SegmentId;
+
+    #[test]
+    fn what_was_left_out_leaves_once() {
+        let mut record = Record::default();
+        let id = SegmentId::new(7).unwrap();
+        let root = record.begin(id, None, None, "root", 0);
+        record.rename(root, &"long name".repeat(50));
+        let child = record.begin(id, Some(root), Some(id), "child", 0);
+        record.leave_out(3);
+        record.close(child, 1);
+        let taken = record.take_closed(Leaving::Below(child));
+        assert_eq!((taken.closed, taken.record.left_out()), (1, 3));
+        assert_eq!(record.left_out(), 0);
+    }
+}

@@ -10,7 +10,7 @@ use crate::encode::valid;
 use crate::limits;
 
 /// Estimate of what a document writes around a value.
-const AROUND: usize = 12;
+pub(super) const AROUND: usize = 12;
 /// Bytes of text nothing leads to that are not worth moving the rest together.
 const SCRAPS: usize = 4 << 10;
 
@@ -136,8 +136,10 @@ impl Record {
     fn annotate_with_care(&mut self, node: NodeIndex, key: &str, value: &AnnotationValue<'_>) {
         if key.len() > limits::KEY_CHARS {
             let written = valid::key(key);
-            self.leave_out(u32::from(written != key));
-            return self.annotate(node, &written, value);
+            let is_cut = written != key;
+            return self.count_cut(node, is_cut, |record| {
+                record.annotate(node, &written, value);
+            });
         }
         let name = Name::new("", key);
         let content = Content::of(value);
@@ -173,9 +175,9 @@ impl Record {
         let bytes = exception.bytes();
         let content = Content::Plain(Stored::Exception(self.exceptions.len() as u32));
         let (field, name) = (Field::Exception, Name::NONE);
-        let values = self.values.len();
+        let left_out = self.left_out;
         self.add(node, field, name, 0, content, bytes, ROOM_OF_CAUSES);
-        let is_written = self.values.len() > values;
+        let is_written = self.left_out == left_out;
         if is_written {
             self.exceptions.push(exception);
         }
@@ -207,7 +209,10 @@ impl Record {
         let name = prefix(name, limits::NAME_BYTES);
         let before = self.node(node).name;
         self.let_go(before);
-        let name = self.store_title(name);
+        let name = match name.len() <= before.len() {
+            true => self.store(name), // in the room of the one before
+            false => self.store_title(name),
+        };
         self.resize(node, before.len(), name.len());
         self.node_mut(node).name = name;
         self.tidy();
@@ -235,8 +240,22 @@ impl Record {
             prefix(namespace, limits::NAMESPACE_BYTES),
             prefix(key, limits::KEY_BYTES),
         );
-        self.leave_out(u32::from(name.len() < namespace.len() + key.len()));
-        self.put(node, field, name, name.mark(), content);
+        let mark = name.mark();
+        if name.len() < namespace.len() + key.len() {
+            let put = |record: &mut Self| record.put(node, field, name, mark, content);
+            return self.count_cut(node, true, put);
+        }
+        self.put(node, field, name, mark, content);
+    }
+
+    /// Counts a key that is cut where a value is added: one that is written again
+    /// was counted.
+    #[cold]
+    fn count_cut(&mut self, node: NodeIndex, is_cut: bool, write: impl FnOnce(&mut Self)) {
+        let values = self.node(node).values;
+        write(self);
+        // Fewer if places were taken back for it.
+        self.leave_out(u32::from(is_cut && self.node(node).values != values));
     }
 
     /// Writes a value, in place of the one of that name. Where `mark` is among
@@ -289,14 +308,14 @@ impl Record {
         bytes: usize,
         room: Room,
     ) {
+        let before = bytes;
         let bytes = name.len() + bytes + AROUND;
         let owner = &mut self.nodes[node as usize];
         if owner.values >= room.values
             || owner.bytes as usize + bytes > room.bytes
             || self.bytes as usize > limits::RECORD_BYTES
         {
-            self.leave_out(1);
-            return;
+            return self.add_late(node, field, name, mark, content, before, room);
         }
         owner.values += 1;
         owner.bytes += bytes as u32;
@@ -318,6 +337,29 @@ impl Record {
             key,
             stored,
         });
+    }
+
+    /// Adds a value to an entity that seems full, if the places of values that
+    /// went can be had; if not it is counted.
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "as those of `add`")]
+    fn add_late(
+        &mut self,
+        node: NodeIndex,
+        field: Field,
+        name: Name<'_>,
+        mark: u64,
+        content: Content<'_>,
+        bytes: usize,
+        room: Room,
+    ) {
+        let owner = self.node(node);
+        if owner.values >= room.values && self.take_back(node) {
+            self.add(node, field, name, mark, content, bytes, room);
+        } else {
+            self.leave_out(1);
+        }
     }
 
     /// Copies a text to the end of the arena.
@@ -371,33 +413,9 @@ impl Record {
         self.tidy();
     }
 
-    /// Takes a value out of its entity's. It still counts as one of those that
-    /// there may be, so that its place is not lost for ever.
-    #[cold]
-    fn take_out(&mut self, node: NodeIndex, at: ValueIndex) {
-        let gone = self.values[at as usize];
-        self.let_go(gone.key);
-        self.resize(node, gone.key.len() + gone.stored.bytes() + AROUND, 0);
-        self.index = None;
-        let owner = &mut self.nodes[node as usize];
-        let mut next = std::mem::replace(&mut owner.first_value, NONE);
-        owner.last_value = NONE;
-        owner.marks &= !Field::ALL_BITS;
-        while let Some(value) = self.values.get_mut(next as usize) {
-            let this = std::mem::replace(&mut next, std::mem::replace(&mut value.next, NONE));
-            if this == at {
-                continue;
-            }
-            owner.marks |= value.field.bit();
-            match std::mem::replace(&mut owner.last_value, this) {
-                NONE => owner.first_value = this,
-                last => self.values[last as usize].next = this,
-            }
-        }
-    }
-
     /// An entity takes `after` bytes where it took `before`.
-    fn resize(&mut self, node: NodeIndex, before: usize, after: usize) {
+    #[inline]
+    pub(super) fn resize(&mut self, node: NodeIndex, before: usize, after: usize) {
         let (before, after) = (before as u32, after as u32);
         self.bytes = self.bytes.saturating_sub(before) + after;
         let owner = self.node_mut(node);
@@ -405,7 +423,8 @@ impl Record {
     }
 
     /// Nothing leads to that text any more. The last one goes at once.
-    fn let_go(&mut self, text: Text) {
+    #[inline]
+    pub(super) fn let_go(&mut self, text: Text) {
         if text.end as usize == self.text.len() {
             self.text.truncate(text.start as usize);
         }
@@ -418,34 +437,6 @@ impl Record {
         let living = self.bytes() + SCRAPS;
         if self.text.len() > 2 * living {
             self.move_text_together(living);
-        }
-    }
-
-    #[cold]
-    fn move_text_together(&mut self, living: usize) {
-        let old = std::mem::replace(&mut self.text, String::with_capacity(living));
-        let Self {
-            nodes,
-            values,
-            text,
-            ..
-        } = self;
-        let mut keep = |kept: &mut Text| {
-            let start = text.len() as u32;
-            text.push_str(&old[kept.range()]);
-            let end = text.len() as u32;
-            *kept = Text { start, end };
-        };
-        for node in nodes {
-            keep(&mut node.name);
-            let mut next = node.first_value;
-            while let Some(value) = values.get_mut(next as usize) {
-                keep(&mut value.key);
-                if let Stored::Text(text) | Stored::Json(text) = &mut value.stored {
-                    keep(text);
-                }
-                next = value.next;
-            }
         }
     }
 }
@@ -533,5 +524,21 @@ mod tests {
         // A value that needs no more than the one before is written anew.
         record.push_json(0, Field::Metadata, ("default", "0"), "1");
         assert_eq!((record.node(0).values, record.left_out), (17, 6));
+        // The last entity has room, but the record has none for what is longer.
+        while record.bytes() <= limits::RECORD_BYTES {
+            record.push_json(late - 1, Field::Metadata, ("more", "m"), &json);
+        }
+        let values = record.values(late - 1).count();
+        record.push_json(
+            late - 1,
+            Field::Metadata,
+            ("default", "0"),
+            &format!("[{json}]"),
+        );
+        assert_eq!(record.values(late - 1).count(), values - 1);
+        assert_eq!(record.left_out, 7);
+        // So it is with a name.
+        record.rename(0, "small");
+        assert_eq!(record.text(record.node(0).name), "small");
     }
 }
