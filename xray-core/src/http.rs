@@ -183,10 +183,10 @@ impl HttpResponse {
         }
     }
 
-    /// Bytes of the body.
+    /// Bytes of the body; of more than `i64::MAX`, that, as collectors read no more.
     #[must_use]
     pub fn content_length(mut self, bytes: u64) -> Self {
-        self.content_length = Some(bytes);
+        self.content_length = Some(bytes.min(u64::MAX >> 1));
         self
     }
 
