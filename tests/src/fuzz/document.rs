@@ -194,8 +194,9 @@ impl<'a> Program<'a> {
             15 => self.classify(of, bytes),
             16 => {
                 // A URL would lose its secrets.
-                let message = |bytes: &mut Bytes<'_>| bytes.text().replace(':', "");
-                let (kind, message) = (chars(&bytes.text(), 60), message(bytes));
+                // Of what looks like a URL a part is not told.
+                let plain = |bytes: &mut Bytes<'_>| bytes.text().replace([':', '?', '%'], "");
+                let (kind, message) = (chars(&plain(bytes), 60), plain(bytes));
                 let mut report = ExceptionReport::new(&kind, &message);
                 for line in 0..bytes.byte() % 3 {
                     report = report.frame(&kind, u32::from(line), &message);
