@@ -218,7 +218,7 @@ fn shown(model: &mut Model, exceptions: &mut Exceptions, at: usize, found: Found
     let entity = &mut model.entities[at];
     assert_eq!(entity.phase, Phase::Open, "its end left before: {entity:?}");
     match std::mem::replace(&mut entity.shown, Shown::Yes) {
-        Shown::Due(members) | Shown::Free(members) => agrees(model, exceptions, *members, found),
+        Shown::Due(members) => agrees(model, exceptions, *members, found),
         other => panic_at("it was not to be shown", &(other, found)),
     }
 }

@@ -149,16 +149,12 @@ impl Model {
             if entity.phase == Phase::Closed && entity.shown == Shown::Yes {
                 self.make_due(at);
             } else if entity.phase == Phase::Open
-                && matches!(entity.shown, Shown::No | Shown::Free(_))
+                && entity.shown == Shown::No
                 && entity.start <= before
                 && (is_sampled || is_sent)
             {
                 let members = Box::new(self.members(at));
-                self.entities[at].shown = if is_sampled {
-                    Shown::Due(members)
-                } else {
-                    Shown::Free(members)
-                };
+                self.entities[at].shown = Shown::Due(members);
             }
         }
     }

@@ -99,8 +99,6 @@ pub(super) enum Shown {
     No,
     /// It must be shown like this.
     Due(Box<Members>),
-    /// It may be shown like this, as its trace was kept.
-    Free(Box<Members>),
     Yes,
 }
 
