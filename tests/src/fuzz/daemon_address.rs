@@ -46,7 +46,8 @@ fn model(text: &str) -> Option<[HostPort; 2]> {
 
 fn host_port(text: &str) -> Option<HostPort> {
     let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| is_number && *port > 0)?;
     let inside = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
